@@ -1,0 +1,316 @@
+"""`TrustedIssuer`: everything an application says about one authorization server and the API's audience there.
+
+Sources: RFC 8725 sections 3.8 and 3.9 (issuer, audience), RFC 8414 section 2 (issuer syntax).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field, replace
+from itertools import combinations
+from typing import Self, TypedDict, Unpack
+from urllib.parse import urlsplit
+
+from ._jose import ALGORITHMS, MIN_SECRET_BYTES, canonical_algorithm
+from .dialects import AUTH0, DIALECTS, ClaimPath, ClientClasses, Dialect
+from .dialects.model import claim_path
+from .errors import ConfigurationError
+from .keys import Fetch, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url
+from .keys.remote import OUTAGE_TOLERANCE
+
+__all__ = ["ClaimNames", "TrustedIssuer"]
+
+MAX_LEEWAY = 300
+FOREIGN_AUDIENCES = ("userinfo", "api/v2/", "api/v2")
+"""Paths below an issuer that are APIs of the authorization server itself: /userinfo, and Auth0's Management API."""
+
+ClaimNames = str | ClaimPath | list[str | ClaimPath]
+"""Claims whose name the application chooses: a string is one literal name, a tuple a path, a list several of either."""
+
+
+class IssuerOptions(TypedDict, total=False):
+    """The keyword arguments that presets pass on to `TrustedIssuer`."""
+
+    dialects: Collection[str | Dialect]
+    jwks_uri: str | None
+    keys: Mapping[str, object] | KeySource | None
+    secret: str | bytes | None
+    algorithms: Collection[str] | None
+    leeway: float
+    third_party_clients: Collection[str] | None
+    first_party_clients: Collection[str] | None
+    rbac_enforced: bool | None
+    tenants: Collection[str] | None
+    roles_claims: ClaimNames | None
+    permissions_claims: ClaimNames | None
+    tenant_claims: ClaimNames | None
+    fetch: Fetch | None
+    outage_tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The arguments of a `TrustedIssuer` in the one form validation reads."""
+
+    audiences: frozenset[str]
+    dialects: tuple[Dialect, ...]
+    algorithms: frozenset[str]
+    clients: ClientClasses
+    tenants: frozenset[str] | None
+
+
+@dataclass(frozen=True, eq=False)
+class TrustedIssuer:
+    """One authorization server this API accepts access tokens from, and for which audience.
+
+    Two of them may share `issuer` if their audiences are disjoint. Every fault is reported at once.
+
+    Args:
+        issuer: compared with `iss` character by character: mind the slash at its end.
+        audience: this API's identifier, or a collection of them.
+        dialects: the dialects tokens may be written in: names or `Dialect` tables. Pin them to what the API issues.
+        jwks_uri: the key endpoint; without it, it is discovered through the issuer's metadata.
+        keys: a JWKS document or a `KeySource`, in place of an endpoint.
+        secret: the HS256 signing secret, at least 32 bytes; then there are no other keys and no other algorithm.
+        algorithms: what the issuer may sign with; default: what the dialects allow.
+        leeway: seconds of clock difference allowed, 0 to 300.
+        third_party_clients: client ids that are third-party; an empty set states that there are none.
+        first_party_clients: client ids that are first-party; every other client is third-party.
+        rbac_enforced: whether, in dialects without permissions, the issuer limits a user's scope to what the user was
+            assigned. False: a user's token then grants nothing. None: accepted, with a warning at start.
+        tenants: the organizations let in; None: all, and tokens without one.
+        roles_claims: claims with roles, see `ClaimNames`. permissions_claims: claims with permissions, in place of the
+            dialect's. tenant_claims: claims with the tenant, in place of the dialect's.
+        fetch: how keys and metadata are fetched.
+        outage_tolerance: seconds after the last contact during which known keys work while fetches fail; 0 or more.
+
+    Raises:
+        ConfigurationError: with every fault found.
+    """
+
+    issuer: str
+    audience: str | Collection[str]
+    _: KW_ONLY
+    dialects: Collection[str | Dialect] = ("rfc9068",)
+    jwks_uri: str | None = None
+    keys: Mapping[str, object] | KeySource | None = field(default=None, repr=False)
+    secret: str | bytes | None = field(default=None, repr=False)
+    algorithms: Collection[str] | None = None
+    leeway: float = 30
+    third_party_clients: Collection[str] | None = None
+    first_party_clients: Collection[str] | None = None
+    rbac_enforced: bool | None = None
+    tenants: Collection[str] | None = None
+    roles_claims: ClaimNames | None = None
+    permissions_claims: ClaimNames | None = None
+    tenant_claims: ClaimNames | None = None
+    fetch: Fetch | None = field(default=None, repr=False)
+    outage_tolerance: float = OUTAGE_TOLERANCE
+    settings: Settings = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        faults = [
+            *_issuer_faults(self.issuer),
+            *_audience_faults(self.issuer, self.audience),
+            *_key_faults(self),
+            *_number_faults(self),
+            *_client_faults(self),
+            *_claim_faults(self),
+            *_collection_faults("tenants", self.tenants, may_be_empty=False),
+        ]
+        dialects, dialect_faults = _resolve_dialects(self)
+        algorithms, algorithm_faults = _resolve_algorithms(self, dialects)
+        faults += [*dialect_faults, *algorithm_faults]
+        if faults:
+            raise ConfigurationError(*(f"TrustedIssuer: {fault}" for fault in faults))
+        settings = Settings(
+            audiences=frozenset([self.audience] if isinstance(self.audience, str) else self.audience),
+            dialects=dialects,
+            algorithms=algorithms,
+            clients=ClientClasses(_frozen(self.third_party_clients), _frozen(self.first_party_clients)),
+            tenants=_frozen(self.tenants),
+        )
+        object.__setattr__(self, "settings", settings)
+        if isinstance(self.keys, Mapping):
+            object.__setattr__(self, "keys", StaticJWKS(self.keys, algorithms))
+
+    @classmethod
+    def auth0(cls, domain: str, audience: str | Collection[str], **options: Unpack[IssuerOptions]) -> Self:
+        """Trust an Auth0 tenant (or its custom domain), such as `acme.eu.auth0.com`.
+
+        All four dialects are accepted unless `dialects=` pins them; RS256 and PS256, or HS256 with `secret=`.
+        """
+        if not isinstance(domain, str) or not domain or any(mark in domain for mark in "/:@?# "):
+            raise ConfigurationError(
+                "TrustedIssuer.auth0: domain is a bare host name; write acme.eu.auth0.com, without https:// or slashes"
+            )
+        options.setdefault("dialects", AUTH0)
+        return cls(f"https://{domain}/", audience, **options)
+
+    def key_source(self) -> KeySource:
+        """Return a source of this issuer's keys. Nothing is fetched before the first token needs it."""
+        if self.secret is not None:
+            return SecretKey(_as_bytes(self.secret))
+        if self.keys is not None and not isinstance(self.keys, Mapping):
+            return self.keys
+        return RemoteJWKS(
+            self.issuer,
+            self.settings.algorithms,
+            jwks_uri=self.jwks_uri,
+            fetch=self.fetch,
+            outage_tolerance=self.outage_tolerance,
+        )
+
+
+# --- what each argument may be: functions that return faults ----------------------------------------------------------
+
+
+def _issuer_faults(issuer: str) -> list[str]:
+    if not isinstance(issuer, str) or not issuer:
+        return ["issuer is missing; write the `iss` of your tokens, such as https://acme.eu.auth0.com/"]
+    faults = check_url(issuer, "issuer")
+    if not faults and urlsplit(issuer).query:
+        faults.append("issuer must not contain a query (RFC 8414 section 2)")
+    return faults
+
+
+def _audience_faults(issuer: str, audience: str | Collection[str]) -> list[str]:
+    if isinstance(audience, str):
+        audience = [audience]
+    faults = _collection_faults("audience", audience, may_be_empty=False)
+    if faults:
+        return ["audience is missing; write the identifier of this API, such as https://orders.acme.example/"]
+    if isinstance(issuer, str):
+        own = {issuer.rstrip("/") + "/" + path for path in FOREIGN_AUDIENCES}
+        if own & set(audience):
+            faults.append(
+                "audience is an API of the authorization server itself (/userinfo or the Management API), whose "
+                "tokens are not meant for you; write the identifier of this API"
+            )
+    return faults
+
+
+def _key_faults(trusted: TrustedIssuer) -> list[str]:
+    faults = []
+    given = [name for name in ("jwks_uri", "keys", "secret") if getattr(trusted, name) is not None]
+    if len(given) > 1:
+        faults.append(f"{' and '.join(given)} contradict each other; give one of them")
+    if trusted.jwks_uri is not None:
+        faults += check_url(trusted.jwks_uri, "jwks_uri") if isinstance(trusted.jwks_uri, str) else ["jwks_uri is no URL"]
+    if trusted.keys is not None and not isinstance(trusted.keys, Mapping | KeySource):
+        faults.append('keys= takes a JWKS document such as {"keys": […]} or a KeySource')
+    if trusted.secret is not None and not _is_long_secret(trusted.secret):
+        faults.append(f"secret must be at least {MIN_SECRET_BYTES} bytes; use the API's signing secret as it was generated")
+    if trusted.fetch is not None and not callable(trusted.fetch):
+        faults.append("fetch= takes an async callable (url, headers) -> Fetched")
+    return faults
+
+
+def _number_faults(trusted: TrustedIssuer) -> Iterator[str]:
+    if not _is_number(trusted.leeway) or not 0 <= trusted.leeway <= MAX_LEEWAY:
+        yield f"leeway is in seconds, from 0 to {MAX_LEEWAY}"
+    if not _is_number(trusted.outage_tolerance) or not 0 <= trusted.outage_tolerance:
+        yield "outage_tolerance is in seconds, 0 or more"
+
+
+def _client_faults(trusted: TrustedIssuer) -> list[str]:
+    faults = _collection_faults("third_party_clients", trusted.third_party_clients)
+    faults += _collection_faults("first_party_clients", trusted.first_party_clients)
+    if trusted.third_party_clients is not None and trusted.first_party_clients is not None:
+        faults.append(
+            "third_party_clients and first_party_clients contradict each other; list the smaller group and leave out "
+            "the other"
+        )
+    if trusted.rbac_enforced not in {None, True, False}:
+        faults.append("rbac_enforced is True, False or left out")
+    return faults
+
+
+def _claim_faults(trusted: TrustedIssuer) -> Iterator[str]:
+    for name in ("roles_claims", "permissions_claims", "tenant_claims"):
+        names = getattr(trusted, name)
+        if names is not None and not all(_is_claim_path(path) for path in _claim_paths(names)):
+            yield f'{name} takes a claim name, a tuple as path, or a list of these, such as "https://acme.example/roles"'
+
+
+def _resolve_dialects(trusted: TrustedIssuer) -> tuple[tuple[Dialect, ...], list[str]]:
+    given = trusted.dialects
+    if isinstance(given, str | Dialect) or not isinstance(given, Collection):
+        return (), [f"dialects is a collection; write dialects=[{given!r}]"]
+    unknown = [d for d in given if not isinstance(d, Dialect) and d not in DIALECTS]
+    if unknown or not given:
+        return (), [f"dialects must be some of {', '.join(DIALECTS)}, or Dialect tables"]
+    tables = [d if isinstance(d, Dialect) else DIALECTS[d] for d in given]
+    tables = [_with_claims(table, trusted, tables) for table in tables]
+    clashes = [
+        f"dialects {one.name} and {other.name} cannot be told apart; allow one of them"
+        for one, other in combinations(tables, 2)
+        if one.types & other.types
+        and one.client_claim == other.client_claim
+        and one.has_permissions == other.has_permissions
+    ]
+    return tuple(tables), clashes
+
+
+def _with_claims(dialect: Dialect, trusted: TrustedIssuer, allowed: list[Dialect]) -> Dialect:
+    """Put the claims the application named into a table. Permissions go where the dialects have them, else to all."""
+    if trusted.roles_claims is not None:
+        dialect = replace(dialect, roles_claims=_claim_paths(trusted.roles_claims))
+    if trusted.tenant_claims is not None:
+        dialect = replace(dialect, tenant_claims=_claim_paths(trusted.tenant_claims))
+    takes_permissions = dialect.has_permissions or not any(table.has_permissions for table in allowed)
+    if trusted.permissions_claims is not None and takes_permissions:
+        dialect = replace(dialect, permissions_claims=_claim_paths(trusted.permissions_claims))
+    return dialect
+
+
+def _resolve_algorithms(trusted: TrustedIssuer, dialects: tuple[Dialect, ...]) -> tuple[frozenset[str], list[str]]:
+    if trusted.algorithms is None:
+        if trusted.secret is not None:
+            return frozenset({"HS256"}), []
+        return frozenset().union(*(ALGORITHMS if d.algorithms is None else d.algorithms for d in dialects)), []
+    faults = _collection_faults("algorithms", trusted.algorithms, may_be_empty=False)
+    if faults:
+        return frozenset(), faults
+    named = frozenset(canonical_algorithm(name) for name in trusted.algorithms)
+    if trusted.secret is not None:
+        return named, [] if named == {"HS256"} else ['with secret= the only algorithm is HS256; leave algorithms out']
+    if any(name.startswith("HS") for name in named):
+        return named, ["HS algorithms need secret= and allow no other key; give secret=, or leave them out"]
+    if named - ALGORITHMS:
+        return named, [f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}; `none` is never one"]
+    return named, []
+
+
+def _collection_faults(name: str, value: object, *, may_be_empty: bool = True) -> list[str]:
+    if value is None:
+        return []
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
+        return [f"{name} is a collection of strings; write {name}=[…], with brackets"]
+    if not all(isinstance(item, str) and item for item in value):
+        return [f"{name} must hold non-empty strings only"]
+    return [] if value or may_be_empty else [f"{name} must not be empty"]
+
+
+def _claim_paths(names: ClaimNames) -> tuple[ClaimPath, ...]:
+    return tuple(claim_path(name) for name in (names if isinstance(names, list) else [names]))
+
+
+def _is_claim_path(path: object) -> bool:
+    return isinstance(path, tuple) and bool(path) and all(isinstance(name, str) and name for name in path)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_long_secret(secret: object) -> bool:
+    return isinstance(secret, str | bytes) and len(_as_bytes(secret)) >= MIN_SECRET_BYTES
+
+
+def _as_bytes(secret: str | bytes) -> bytes:
+    return secret.encode() if isinstance(secret, str) else secret
+
+
+def _frozen(values: Collection[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)

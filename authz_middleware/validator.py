@@ -1,0 +1,152 @@
+"""The order of validation. Nothing is believed before the step that proves it.
+
+size and shape, JWS parse, trusted issuer by exact `iss`, then `aud`; header; key from that issuer; signature; claims;
+`cnf`; grants. No key is fetched for an issuer that is not trusted; no grant is read before the signature holds.
+
+Sources: RFC 9068 section 4, RFC 8725 section 3, RFC 7519 section 7.2.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+from ._jose import (
+    DEFAULT_MAX_TOKEN_BYTES,
+    MAX_TOKEN_BYTES,
+    UnverifiedToken,
+    VerifiedClaims,
+    parse,
+    verify,
+)
+from .dialects import Dialect, check_type, looks_like_id_token, read_identity, read_token, select_dialect
+from .dialects.readers import read_audience, read_date, read_required_date, read_string, read_tenant
+from .errors import Code, ConfigurationError, InvalidToken, Reason
+from .issuers import TrustedIssuer
+from .keys import KeySource
+from .token import AccessToken
+
+__all__ = ["AccessTokenValidator"]
+
+
+class AccessTokenValidator:
+    """Validates access tokens of trusted issuers. Needs no web framework.
+
+    Does not check sender-constraining proofs: a token with `cnf` is refused. Does not ask whether a token was revoked.
+
+    Args:
+        issuers: whom to trust; two with the same issuer must have disjoint audiences.
+        max_token_bytes: longer tokens are refused unparsed; up to 131072.
+        clock: epoch seconds.
+
+    Raises:
+        ConfigurationError: no issuers, or two that cannot be told apart.
+    """
+
+    def __init__(
+        self,
+        issuers: Iterable[TrustedIssuer],
+        *,
+        max_token_bytes: int = DEFAULT_MAX_TOKEN_BYTES,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.issuers = _check_issuers(issuers)
+        if not isinstance(max_token_bytes, int) or not 0 < max_token_bytes <= MAX_TOKEN_BYTES:
+            raise ConfigurationError(f"max_token_bytes is a number of bytes from 1 to {MAX_TOKEN_BYTES}")
+        self.max_token_bytes = max_token_bytes
+        self._clock = clock
+        self._by_audience = {(i.issuer, audience): i for i in self.issuers for audience in i.settings.audiences}
+        self._by_issuer: dict[str, list[Dialect]] = {}
+        for issuer in self.issuers:
+            self._by_issuer.setdefault(issuer.issuer, []).extend(issuer.settings.dialects)
+        self._keys: Mapping[TrustedIssuer, KeySource] = {i: i.key_source() for i in self.issuers}
+
+    async def validate(self, token: str) -> AccessToken:
+        """Return the verified access token. The order is the security argument.
+
+        Raises:
+            InvalidToken: the token must not be accepted; `code` says why.
+            KeysUnavailable: the issuer's keys could not be had.
+        """
+        unverified = parse(token, self.max_token_bytes)  # RFC 7515 section 5.2
+        trusted = self._select_issuer(unverified)  # RFC 8725 sections 3.8, 3.9
+        algorithm = _check_header(unverified, trusted)
+        key = await self._keys[trusted].get(unverified.kid, algorithm)
+        claims = verify(unverified, key)  # RFC 7515 section 5.2
+        dialect = select_dialect(unverified, claims, trusted.settings.dialects)
+        identity = read_identity(claims, dialect)  # RFC 9068 section 2.2
+        _check_times(claims, now=self._clock(), leeway=trusted.leeway)  # RFC 7519 sections 4.1.4 to 4.1.6
+        _check_tenant(claims, dialect, trusted.settings.tenants)
+        _check_unbound(claims)
+        return read_token(
+            claims, dialect, identity, trusted.settings.clients, rbac_enforced=trusted.rbac_enforced
+        )
+
+    def _select_issuer(self, unverified: UnverifiedToken) -> TrustedIssuer:
+        """Return the settings for exactly this `iss` and one of these `aud`. Signs nothing off: both are unverified."""
+        unverified_issuer = read_string(unverified.claims, "iss")
+        if unverified_issuer not in self._by_issuer:
+            raise InvalidToken(Code.UNTRUSTED_ISSUER, Reason.ISSUER_NOT_TRUSTED)
+        unverified_audience = read_audience(unverified.claims)
+        found = {
+            trusted
+            for audience in unverified_audience
+            if (trusted := self._by_audience.get((unverified_issuer, audience))) is not None
+        }
+        if len(found) == 1:
+            return found.pop()
+        if not found and looks_like_id_token(unverified.claims, self._by_issuer[unverified_issuer]):
+            raise InvalidToken(Code.ID_TOKEN, Reason.ID_TOKEN_MARK)
+        reason = Reason.AUDIENCE_AMBIGUOUS if found else Reason.AUDIENCE_NOT_OURS
+        raise InvalidToken(Code.WRONG_AUDIENCE, reason)
+
+
+def _check_issuers(issuers: Iterable[TrustedIssuer]) -> tuple[TrustedIssuer, ...]:
+    if isinstance(issuers, str | bytes | TrustedIssuer) or not isinstance(issuers, Iterable):
+        raise ConfigurationError("issuers is a collection; write issuers=[TrustedIssuer(…)], with brackets")
+    trusted = tuple(issuers)
+    if not trusted or not all(isinstance(issuer, TrustedIssuer) for issuer in trusted):
+        raise ConfigurationError("issuers must hold TrustedIssuer objects; write issuers=[TrustedIssuer(…)]")
+    seen: set[tuple[str, str]] = set()
+    for issuer in trusted:
+        pairs = {(issuer.issuer, audience) for audience in issuer.settings.audiences}
+        if pairs & seen:
+            raise ConfigurationError(
+                f"two settings for issuer {issuer.issuer} share an audience; give each audience to one TrustedIssuer"
+            )
+        seen |= pairs
+    return trusted
+
+
+def _check_header(unverified: UnverifiedToken, trusted: TrustedIssuer) -> str:
+    """Return the algorithm of a header this issuer may write. Embedded keys (`jwk`, `jku`, `x5c`, `x5u`) are ignored."""
+    if "crit" in unverified.header or "b64" in unverified.header:  # RFC 7515 section 4.1.11, RFC 7797
+        raise InvalidToken(Code.MALFORMED_TOKEN, Reason.CRITICAL_HEADER)
+    algorithm = unverified.algorithm
+    if algorithm is None or algorithm not in trusted.settings.algorithms:  # RFC 8725 section 3.1
+        raise InvalidToken(Code.WRONG_ALGORITHM, Reason.ALGORITHM_NOT_ALLOWED)
+    check_type(unverified, trusted.settings.dialects)  # RFC 8725 section 3.11
+    return algorithm
+
+
+def _check_times(claims: VerifiedClaims, *, now: float, leeway: float) -> None:
+    expires_at = read_required_date(claims, "exp")
+    issued_at = read_required_date(claims, "iat")
+    not_before = read_date(claims, "nbf")
+    if now >= expires_at + leeway:
+        raise InvalidToken(Code.EXPIRED, Reason.EXPIRED)
+    if not_before is not None and now < not_before - leeway:
+        raise InvalidToken(Code.NOT_YET_VALID, Reason.NOT_BEFORE_IN_FUTURE)
+    if now < issued_at - leeway:
+        raise InvalidToken(Code.NOT_YET_VALID, Reason.ISSUED_IN_FUTURE)
+
+
+def _check_tenant(claims: VerifiedClaims, dialect: Dialect, tenants: frozenset[str] | None) -> None:
+    if tenants is not None and read_tenant(claims, dialect.tenant_claims) not in tenants:
+        raise InvalidToken(Code.WRONG_TENANT, Reason.TENANT_NOT_ALLOWED)
+
+
+def _check_unbound(claims: VerifiedClaims) -> None:
+    """Refuse a sender-constrained token: no proof of possession is verified yet (RFC 7800, RFC 9449, RFC 8705)."""
+    if "cnf" in claims:
+        raise InvalidToken(Code.PROOF_REQUIRED, Reason.CONFIRMATION_CLAIM)
