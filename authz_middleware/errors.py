@@ -156,6 +156,7 @@ class Reason(StrEnum):
     HEADER_SYNTAX = "header_syntax"
     GRANT_MISSING = "grant_missing"
     ROUTE_UNDECORATED = "route_undecorated"
+    KEY_SOURCE_FAILED = "key_source_failed"
     NEVER_FETCHED = "never_fetched"
     TOO_LONG_WITHOUT_CONTACT = "too_long_without_contact"
     UNKNOWN_KEY_AND_FETCH_FAILED = "unknown_key_and_fetch_failed"

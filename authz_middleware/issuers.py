@@ -196,11 +196,15 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
     if len(given) > 1:
         faults.append(f"{' and '.join(given)} contradict each other; give one of them")
     if trusted.jwks_uri is not None:
-        faults += check_url(trusted.jwks_uri, "jwks_uri") if isinstance(trusted.jwks_uri, str) else ["jwks_uri is no URL"]
+        faults += (
+            check_url(trusted.jwks_uri, "jwks_uri") if isinstance(trusted.jwks_uri, str) else ["jwks_uri is no URL"]
+        )
     if trusted.keys is not None and not isinstance(trusted.keys, Mapping | KeySource):
         faults.append('keys= takes a JWKS document such as {"keys": […]} or a KeySource')
     if trusted.secret is not None and not _is_long_secret(trusted.secret):
-        faults.append(f"secret must be at least {MIN_SECRET_BYTES} bytes; use the API's signing secret as it was generated")
+        faults.append(
+            f"secret must be at least {MIN_SECRET_BYTES} bytes; use the API's signing secret as it was generated"
+        )
     if trusted.fetch is not None and not callable(trusted.fetch):
         faults.append("fetch= takes an async callable (url, headers) -> Fetched")
     return faults
@@ -209,7 +213,7 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
 def _number_faults(trusted: TrustedIssuer) -> Iterator[str]:
     if not _is_number(trusted.leeway) or not 0 <= trusted.leeway <= MAX_LEEWAY:
         yield f"leeway is in seconds, from 0 to {MAX_LEEWAY}"
-    if not _is_number(trusted.outage_tolerance) or not 0 <= trusted.outage_tolerance:
+    if not _is_number(trusted.outage_tolerance) or not trusted.outage_tolerance >= 0:
         yield "outage_tolerance is in seconds, 0 or more"
 
 
@@ -274,7 +278,7 @@ def _resolve_algorithms(trusted: TrustedIssuer, dialects: tuple[Dialect, ...]) -
         return frozenset(), faults
     named = frozenset(canonical_algorithm(name) for name in trusted.algorithms)
     if trusted.secret is not None:
-        return named, [] if named == {"HS256"} else ['with secret= the only algorithm is HS256; leave algorithms out']
+        return named, [] if named == {"HS256"} else ["with secret= the only algorithm is HS256; leave algorithms out"]
     if any(name.startswith("HS") for name in named):
         return named, ["HS algorithms need secret= and allow no other key; give secret=, or leave them out"]
     if named - ALGORITHMS:

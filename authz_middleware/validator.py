@@ -8,6 +8,7 @@ Sources: RFC 9068 section 4, RFC 8725 section 3, RFC 7519 section 7.2.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
@@ -15,18 +16,23 @@ from ._jose import (
     DEFAULT_MAX_TOKEN_BYTES,
     MAX_TOKEN_BYTES,
     UnverifiedToken,
+    VerificationKey,
     VerifiedClaims,
     parse,
     verify,
 )
 from .dialects import Dialect, check_type, looks_like_id_token, read_identity, read_token, select_dialect
 from .dialects.readers import read_audience, read_date, read_required_date, read_string, read_tenant
-from .errors import Code, ConfigurationError, InvalidToken, Reason
+from .errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason, Refused
 from .issuers import TrustedIssuer
 from .keys import KeySource
 from .token import AccessToken
 
 __all__ = ["AccessTokenValidator"]
+
+RETRY_AFTER_SECONDS = 5
+
+_log = logging.getLogger("authz_middleware")
 
 
 class AccessTokenValidator:
@@ -71,16 +77,14 @@ class AccessTokenValidator:
         unverified = parse(token, self.max_token_bytes)  # RFC 7515 section 5.2
         trusted = self._select_issuer(unverified)  # RFC 8725 sections 3.8, 3.9
         algorithm = _check_header(unverified, trusted)
-        key = await self._keys[trusted].get(unverified.kid, algorithm)
+        key = await _get_key(self._keys[trusted], unverified.kid, algorithm)
         claims = verify(unverified, key)  # RFC 7515 section 5.2
         dialect = select_dialect(unverified, claims, trusted.settings.dialects)
         identity = read_identity(claims, dialect)  # RFC 9068 section 2.2
         _check_times(claims, now=self._clock(), leeway=trusted.leeway)  # RFC 7519 sections 4.1.4 to 4.1.6
         _check_tenant(claims, dialect, trusted.settings.tenants)
         _check_unbound(claims)
-        return read_token(
-            claims, dialect, identity, trusted.settings.clients, rbac_enforced=trusted.rbac_enforced
-        )
+        return read_token(claims, dialect, identity, trusted.settings.clients, rbac_enforced=trusted.rbac_enforced)
 
     def _select_issuer(self, unverified: UnverifiedToken) -> TrustedIssuer:
         """Return the settings for exactly this `iss` and one of these `aud`. Signs nothing off: both are unverified."""
@@ -118,8 +122,19 @@ def _check_issuers(issuers: Iterable[TrustedIssuer]) -> tuple[TrustedIssuer, ...
     return trusted
 
 
+async def _get_key(source: KeySource, kid: str | None, algorithm: str) -> VerificationKey:
+    """Ask for the key. Whatever else a source of the application's own raises means that keys cannot be had."""
+    try:
+        return await source.get(kid, algorithm)
+    except (Refused, ConfigurationError):
+        raise
+    except Exception as error:  # noqa: BLE001 - fail closed, as our outage and not as the caller's fault
+        _log.warning("the key source failed with %s", type(error).__name__)
+        raise KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS) from None
+
+
 def _check_header(unverified: UnverifiedToken, trusted: TrustedIssuer) -> str:
-    """Return the algorithm of a header this issuer may write. Embedded keys (`jwk`, `jku`, `x5c`, `x5u`) are ignored."""
+    """Return the algorithm of a header this issuer may write. Embedded keys and key URLs are ignored."""
     if "crit" in unverified.header or "b64" in unverified.header:  # RFC 7515 section 4.1.11, RFC 7797
         raise InvalidToken(Code.MALFORMED_TOKEN, Reason.CRITICAL_HEADER)
     algorithm = unverified.algorithm

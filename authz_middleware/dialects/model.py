@@ -26,7 +26,8 @@ class Dialect:
         other_client_claims: claims that, where present, must name the same client.
         scope_claim: the claim with the scopes, a string or an array of strings.
         permissions_claims: claims with the permissions, arrays of strings; empty: the dialect has none.
-        roles_claims: claims with roles, arrays of strings. tenant_claims: claims with the tenant; the first found counts.
+        roles_claims: claims with roles, arrays of strings.
+        tenant_claims: claims with the tenant, a string; the first found counts.
         required_claims: claims without which a token is refused, besides those the engine reads anyway.
         machine_subject_suffixes: a token whose `sub` is the client id and one of these is a machine's.
         machine_grant_type: the value of `gty` that means a machine; None: `gty` is not read.

@@ -30,7 +30,7 @@ __all__ = ["RemoteJWKS"]
 DEFAULT_LIFETIME = 600.0
 LIFETIME_BOUNDS = (60.0, 3600.0)
 REFRESH_AHEAD = (0.7, 0.9)
-"""A fresh set is refreshed in the background at a random point in this part of its lifetime (80 % plus or minus 10 %)."""
+"""A fresh set is refreshed in the background at a random point in this part of its lifetime."""
 DISCOVERY_LIFETIME = 3600.0
 OUTAGE_TOLERANCE = 3600.0
 BACKOFF_BOUNDS = (1.0, 30.0)
@@ -249,4 +249,6 @@ def _running_loop() -> asyncio.AbstractEventLoop:
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        raise ConfigurationError("keys are fetched under asyncio only; run the application on asyncio, not trio") from None
+        raise ConfigurationError(
+            "keys are fetched under asyncio only; run the application on asyncio, not trio"
+        ) from None

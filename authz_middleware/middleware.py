@@ -1,0 +1,216 @@
+"""The ASGI middleware: validate the token, bind the context, let nothing undecided leave.
+
+Sources: the ASGI specification (HTTP and WebSocket, lifespan), RFC 6750 section 3.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Collection, Iterable
+
+from starlette._utils import get_route_path
+from starlette.applications import Starlette
+from starlette.routing import Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ._jose import DEFAULT_MAX_TOKEN_BYTES
+from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
+from .context import UNDECORATED, PublicPaths, RequestContext, bound, refuse
+from .decorators import stated_access
+from .errors import ConfigurationError, MissingToken, NoPolicy, Refused
+from .issuers import TrustedIssuer
+from .policy import Policy, Public, suggest
+from .routes import Found, RouteMap, find_router
+from .validator import AccessTokenValidator
+
+__all__ = ["AuthzMiddleware"]
+
+TEMPORARY_REDIRECT, FIRST_ERROR = 307, 400
+
+_log = logging.getLogger("authz_middleware")
+
+
+class AuthzMiddleware:
+    """Validates the access token of every request and enforces what the routes state. Pure ASGI.
+
+    Args:
+        app: the application behind; `add_middleware` passes it.
+        issuers: whom to trust.
+        public_paths: paths that need no token: exact ones such as `"/docs"`, trees such as `"/static/*"`.
+        undecorated: what happens to a route that states nothing: `"refuse"`, or `"authenticated"` to let any valid
+            token in.
+        realm: the realm of challenges.
+        max_token_bytes: longer tokens are refused unparsed; up to 131072.
+
+    Raises:
+        ConfigurationError: an argument cannot be meant.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        issuers: Iterable[TrustedIssuer],
+        public_paths: Collection[str] = (),
+        undecorated: str = "refuse",
+        realm: str = "api",
+        max_token_bytes: int = DEFAULT_MAX_TOKEN_BYTES,
+    ) -> None:
+        self.app = app
+        self.validator = AccessTokenValidator(issuers, max_token_bytes=max_token_bytes)
+        self.public_paths = PublicPaths(public_paths)
+        if undecorated not in UNDECORATED:
+            raise ConfigurationError('undecorated is "refuse" or "authenticated"')
+        if not isinstance(realm, str) or not is_quotable(realm):
+            raise ConfigurationError("realm must be printable ASCII without quotes or backslashes")
+        self._undecorated = UNDECORATED[undecorated]
+        self._challenger = Challenger(realm)
+        self._routes: RouteMap | None = None
+        self._announced = False
+        self._mapping = threading.Lock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] in {"http", "websocket"}:
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._start(scope, receive, send)
+        else:
+            raise RuntimeError("AuthzMiddleware guards http and websocket; this kind of connection is refused")
+
+    async def _start(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Find configuration errors before the first request, and fail the start by them."""
+        try:
+            self._route_map(scope)
+        except ConfigurationError as error:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            raise
+        await self.app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route_map = self._route_map(scope)
+        try:
+            unverified = read_bearer_token(scope, self.validator.max_token_bytes)
+            token = None if unverified is None else await self.validator.validate(unverified)
+            path_is_public = get_route_path(scope) in self.public_paths
+            is_preflight = token is None and not path_is_public and _admit_anonymous(scope, route_map)
+        except Refused as refused:
+            await send_refusal(self._challenger, refused, scope, send)
+            return
+        context = RequestContext(token, self._challenger, undecorated=self._undecorated, path_is_public=path_is_public)
+        gate = _Gate(context, scope, receive, send, is_open=is_preflight)
+        with bound(context, scope):
+            try:
+                await self.app(scope, gate.receive, gate.send)
+            except Refused as refused:  # decided late, where no guard stood in front
+                await refuse(context, refused, scope, send)
+
+    def _route_map(self, scope: Scope) -> RouteMap | None:
+        """Return the map of the application's routes, built at the first message and when routes have changed."""
+        route_map = self._routes
+        if route_map is None or not route_map.is_current():
+            with self._mapping:
+                router = self._find_router(scope)
+                route_map = self._routes = None if router is None else RouteMap.of(router)
+                self._announce(route_map)
+        return route_map
+
+    def _find_router(self, scope: Scope) -> Router | None:
+        router = find_router(self.app)
+        app = scope.get("app")
+        if router is None and isinstance(app, Starlette):
+            # A middleware further in hides what it wraps. The application is ours only if it was given to us whole.
+            ours = (m.cls for m in app.user_middleware if isinstance(m.cls, type))
+            router = app.router if any(issubclass(cls, AuthzMiddleware) for cls in ours) else None
+        return router
+
+    def _announce(self, route_map: RouteMap | None) -> None:
+        """Say once what an operator should know."""
+        if self._announced:
+            return
+        self._announced = True
+        for issuer in self.validator.issuers:
+            if issuer.rbac_enforced is None and not all(d.has_permissions for d in issuer.settings.dialects):
+                _log.warning(
+                    "issuer %s: in dialects without permissions a user's scope is believed; state rbac_enforced=True "
+                    "if the issuer limits it to what the user was assigned, rbac_enforced=False if not",
+                    issuer.issuer,
+                )
+        unguarded = [] if route_map is None else route_map.unguarded
+        bare = [f"{methods or 'any'} {path}" for path, methods in unguarded if path not in self.public_paths]
+        if bare:
+            fate = "they are refused" if self._undecorated is None else "any valid token may call them"
+            _log.warning(
+                "routes that state no policy, so %s; write @requires, @authenticated or @public below the route "
+                "decorator, or name them in public_paths: %s",
+                fate,
+                ", ".join(bare),
+            )
+
+
+def _admit_anonymous(scope: Scope, route_map: RouteMap | None) -> bool:
+    """Let a caller without credentials through to what is public. Tell whether it is a CORS preflight instead.
+
+    Raises:
+        MissingToken: what the request would reach is not public.
+    """
+    found = Found(stated_access(scope.get("endpoint"))) if route_map is None else route_map.find(scope)
+    if found is not None and isinstance(found.access, Public):
+        return False
+    if (found is None or route_map is None) and _is_preflight(scope):
+        return True
+    policy = found.access if found is not None else None
+    raise MissingToken(suggest(policy)[1] if isinstance(policy, Policy) else ())
+
+
+def _is_preflight(scope: Scope) -> bool:
+    """Tell whether a browser asks for permission before the real request (Fetch standard, CORS-preflight fetch)."""
+    names = {name.lower() for name, _ in scope["headers"]}
+    return scope.get("method") == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names
+
+
+class _Gate:
+    """Lets an answer leave only if access was granted, or if nothing of the application's has answered.
+
+    Guards stand in front of everything the route map reaches. Behind this gate stands the rest: pages served outside
+    the routes, middlewares that answer themselves. Of those only errors and the router's own redirect pass.
+    """
+
+    __slots__ = ("_context", "_open", "_receive", "_refused", "_scope", "_send")
+
+    def __init__(self, context: RequestContext, scope: Scope, receive: Receive, send: Send, *, is_open: bool) -> None:
+        self._context = context
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._open = is_open
+        self._refused = False
+
+    async def receive(self) -> Message:
+        """Pass on what the client sends, until the answer was refused."""
+        if self._refused:
+            return {"type": f"{self._scope['type']}.disconnect", "code": 1008}
+        return await self._receive()
+
+    async def send(self, message: Message) -> None:
+        """Pass on what the application answers, or refuse in its place and drop the rest."""
+        if self._refused:
+            return
+        if not (self._open or self._context.decided or _is_harmless(message)):
+            self._refused = True
+            refused = MissingToken() if self._context.token is None else NoPolicy()
+            await send_refusal(self._context.challenger, refused, self._scope, self._send)
+            return
+        self._open = True
+        self._context.started = True
+        await self._send(message)
+
+
+def _is_harmless(message: Message) -> bool:
+    """Tell whether an answer nobody decided on may leave: an error, a redirect to the slash, a closed handshake."""
+    if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+        status: int = message["status"]
+        return status == TEMPORARY_REDIRECT or status >= FIRST_ERROR
+    return bool(message["type"] == "websocket.close")

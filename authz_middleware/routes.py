@@ -1,0 +1,227 @@
+"""The routes of an application: find them, put the decision in front of each, find what an anonymous caller may reach.
+
+Mapping walks Starlette's and FastAPI's routers once, through mounts, hosts and included routers. Arming decides
+*when*, never *whether*: what the walk cannot see is refused elsewhere.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.routing import BaseRoute, Host, Match, Mount, Router
+from starlette.types import ASGIApp, Scope
+
+from .decorators import Guard, Stated, combine, decorated_too_late, stated_access
+from .errors import ConfigurationError
+from .policy import Access, Policy
+
+__all__ = ["Found", "RouteMap", "find_router"]
+
+MAX_WRAPPERS = 64
+HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The route an anonymous request would reach: what is stated for it, mounts around it included."""
+
+    access: Access | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """One route, mount or host. `children` is None for a route; `guard` decides in front of it, if anything does."""
+
+    route: Any
+    guard: Guard | None
+    children: tuple[_Node, ...] | None = None
+
+
+@dataclass(slots=True)
+class RouteMap:
+    """All routes below one router, armed. Built again when a route list has changed.
+
+    `unguarded` lists path and methods of routes that state nothing and that no mount around them covers.
+    """
+
+    router: Router
+    unguarded: list[tuple[str, str]] = field(default_factory=list)
+    _nodes: tuple[_Node, ...] = ()
+    _lists: list[tuple[list[BaseRoute], int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, router: Router) -> RouteMap:
+        """Walk the router and arm every route.
+
+        Raises:
+            ConfigurationError: a decorator stands where it guards nothing; every such place is listed.
+        """
+        route_map = cls(router)
+        faults: list[str] = []
+        route_map._nodes = tuple(route_map._walk(router, "", covered=False, faults=faults))
+        if faults:
+            raise ConfigurationError(*faults)
+        return route_map
+
+    def is_current(self) -> bool:
+        """Tell whether no route has been added or removed since."""
+        return all(len(routes) == length for routes, length in self._lists)
+
+    def find(self, scope: Scope) -> Found | None:
+        """Return what an anonymous request would reach, by the routers' own `matches`.
+
+        No match, a partial match (405), a redirect or an application of another kind reach nothing.
+        """
+        try:
+            return _find(self._nodes, dict(scope), None)
+        except Exception:  # noqa: BLE001 - a convertor may fail on what a client wrote; then nothing is reached
+            return None
+
+    def _walk(self, router: Router, prefix: str, *, covered: bool, faults: list[str]) -> Iterator[_Node]:
+        self._lists.append((router.routes, len(router.routes)))
+        if router.default != router.not_found and not isinstance(router.default, Guard):
+            router.default = Guard(router.default, Stated(stated_access(router.default)))
+        for route in router.routes:
+            included = getattr(route, "original_router", None)
+            if isinstance(included, Router):
+                self._watch_included(included)
+        for route in _flatten(router.routes):
+            yield self._visit(route, prefix, covered=covered, faults=faults)
+
+    def _watch_included(self, router: Router) -> None:
+        self._lists.append((router.routes, len(router.routes)))
+        for route in router.routes:
+            included = getattr(route, "original_router", None)
+            if isinstance(included, Router):
+                self._watch_included(included)
+
+    def _visit(self, route: Any, prefix: str, *, covered: bool, faults: list[str]) -> _Node:
+        path = prefix + (getattr(route, "path", None) or getattr(route, "host", None) or "")
+        if isinstance(route, Mount | Host):
+            inner = find_router(route.app)
+            if inner is not None:
+                outer_guard = route.app if isinstance(route.app, Guard) else None
+                covers = covered or (outer_guard is not None and outer_guard.stated.access is not None)
+                children = tuple(self._walk(inner, path, covered=covers, faults=faults))
+                return _Node(route, outer_guard, children)
+        guard = _arm(route)
+        late = decorated_too_late(getattr(route, "endpoint", None))
+        if late is not None:
+            faults.append(
+                f"{path}: @{late} stands above the route decorator, where it guards nothing; "
+                "write it below, next to the function"
+            )
+        if not covered:
+            self.unguarded += [(path, methods) for methods in _unguarded_methods(guard, route)]
+        return _Node(route, guard)
+
+
+def find_router(app: object) -> Router | None:
+    """Return the router an application leads to, through middlewares that keep it as `app`; None if there is none."""
+    for _ in range(MAX_WRAPPERS):
+        if isinstance(app, Starlette):
+            return app.router
+        if isinstance(app, Router):
+            return app
+        app = getattr(app, "app", None)
+        if app is None:
+            return None
+    return None
+
+
+# --- walking ----------------------------------------------------------------------------------------------------------
+
+
+def _flatten(routes: Iterable[BaseRoute]) -> Iterator[Any]:
+    """Yield every route that is matched and served, FastAPI's included routers taken apart.
+
+    In FastAPI an included route exists once per inclusion, in a context whose own `app` is the one that is served.
+    That context is reachable by a private name only; this function is the one place that knows it.
+    """
+    iter_contexts = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", None)
+    if iter_contexts is None:
+        yield from routes
+        return
+    for context in iter_contexts(routes):
+        effective = getattr(context, "_route_context", None)
+        yield context.route if effective is None else effective.starlette_route or effective
+
+
+def _arm(route: Any) -> Guard:
+    """Put the decision in front of a route's application, once. Routes of unknown classes are guarded whole."""
+    attribute = "app" if callable(getattr(route, "app", None)) else "handle"
+    served = getattr(route, attribute)
+    if isinstance(served, Guard):
+        return served
+    endpoint = route.app if isinstance(route, Mount | Host) else getattr(route, "endpoint", None)
+    guard = Guard(cast("ASGIApp", served), *_statements(endpoint))
+    setattr(route, attribute, guard)
+    return guard
+
+
+def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:
+    """Return what an endpoint states, and what a class-based one states method by method."""
+    access = stated_access(endpoint)
+    whole = Stated(access, () if access is None else (access,))
+    if not isinstance(endpoint, type):
+        return whole, {}
+    if issubclass(endpoint, WebSocketEndpoint):
+        return _combined(endpoint, access, (getattr(endpoint, name) for name in dir(endpoint))), {}
+    if not issubclass(endpoint, HTTPEndpoint) or endpoint.dispatch is not HTTPEndpoint.dispatch:
+        return whole, {}
+    by_method = {}
+    for method in HTTP_METHODS:
+        handler = _handler(endpoint, method)
+        if handler is not None:
+            by_method[method] = _combined(endpoint, access, [handler])
+    # a method without handler is answered 405 by the endpoint; nothing of the application's runs
+    return whole, by_method
+
+
+def _combined(endpoint: type, access: Access | None, handlers: Iterable[object]) -> Stated:
+    """Return what a class and some of its methods state together.
+
+    A WebSocket is decided once, at its handshake: so what any of its methods states must hold there.
+    """
+    pieces = () if access is None else (access,)
+    for handler in handlers:
+        stated = stated_access(handler)
+        if stated is not None:
+            access = combine(stated, access, endpoint.__name__)
+            pieces = (*pieces, stated)
+    return Stated(access, pieces)
+
+
+def _handler(endpoint: type[HTTPEndpoint], method: str) -> object:
+    handler = getattr(endpoint, method.lower(), None)
+    return getattr(endpoint, "get", None) if handler is None and method == "HEAD" else handler
+
+
+def _unguarded_methods(guard: Guard, route: Any) -> list[str]:
+    if guard.by_method:
+        bare = [name for name, stated in guard.by_method.items() if stated.access is None]
+        return [" ".join(bare)] if bare else []
+    return [" ".join(sorted(getattr(route, "methods", None) or ()))] if guard.stated.access is None else []
+
+
+# --- finding ----------------------------------------------------------------------------------------------------------
+
+
+def _find(nodes: tuple[_Node, ...], scope: dict[str, Any], around: Access | None) -> Found | None:
+    """Return the first full match. `around` is what mounts around these nodes state."""
+    for node in nodes:
+        match, child_scope = node.route.matches(scope)
+        if match is not Match.FULL:
+            continue
+        stated = Stated(None) if node.guard is None else node.guard.stated_for(scope)
+        if stated is None:
+            return None
+        # What stands around a route is decided first; a route that says nothing is covered by it.
+        access = around if isinstance(around, Policy) or stated.access is None else stated.access
+        return Found(access) if node.children is None else _find(node.children, {**scope, **child_scope}, access)
+    return None
