@@ -230,6 +230,8 @@ def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
     finally:
         _current.reset(reset)
         context.close()
+        if outer is not None:
+            scope[SCOPE_KEY] = outer
 
 
 async def access_token(connection: HTTPConnection) -> AccessToken:

@@ -38,9 +38,10 @@ __all__ = [
 
 T = TypeVar("T")
 ACCESS = "__authz_access__"
-ORIGINAL = "__authz_original__"
 
-_originals: WeakKeyDictionary[Callable[..., object], str] = WeakKeyDictionary()
+_wrapped: WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = WeakKeyDictionary()
+"""Our wrappers and what they wrap. A registry and no attribute: `functools.wraps` would copy that to strangers."""
+_originals: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 """Functions as they were before a decorator wrapped them: a route that has one of these was decorated too late."""
 
 
@@ -119,11 +120,11 @@ class Requirement:
         raise self._unguardable(target)
 
     def _guard_function(self, target: Callable[..., Any]) -> Callable[..., Any]:
-        original = getattr(target, ORIGINAL, target)  # one wrapper, however many decorators are stacked
+        original = _wrapped.get(target, target)  # one wrapper, however many of our decorators are stacked
         access = combine(self.access, stated_access(target), _name_of(original))
         wrapper = _wrap(original, access)
         setattr(wrapper, ACCESS, access)
-        setattr(wrapper, ORIGINAL, original)
+        _wrapped[wrapper] = original
         _originals[original] = self.name
         return wrapper
 

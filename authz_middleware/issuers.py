@@ -178,7 +178,7 @@ def _audience_faults(issuer: str, audience: str | Collection[str]) -> list[str]:
     if isinstance(audience, str):
         audience = [audience]
     faults = _collection_faults("audience", audience, may_be_empty=False)
-    if faults:
+    if faults or audience is None:
         return ["audience is missing; write the identifier of this API, such as https://orders.acme.example/"]
     if isinstance(issuer, str):
         own = {issuer.rstrip("/") + "/" + path for path in FOREIGN_AUDIENCES}
@@ -225,7 +225,7 @@ def _client_faults(trusted: TrustedIssuer) -> list[str]:
             "third_party_clients and first_party_clients contradict each other; list the smaller group and leave out "
             "the other"
         )
-    if trusted.rbac_enforced not in {None, True, False}:
+    if trusted.rbac_enforced is not None and not isinstance(trusted.rbac_enforced, bool):
         faults.append("rbac_enforced is True, False or left out")
     return faults
 
@@ -241,7 +241,7 @@ def _resolve_dialects(trusted: TrustedIssuer) -> tuple[tuple[Dialect, ...], list
     given = trusted.dialects
     if isinstance(given, str | Dialect) or not isinstance(given, Collection):
         return (), [f"dialects is a collection; write dialects=[{given!r}]"]
-    unknown = [d for d in given if not isinstance(d, Dialect) and d not in DIALECTS]
+    unknown = [d for d in given if not isinstance(d, Dialect) and not (isinstance(d, str) and d in DIALECTS)]
     if unknown or not given:
         return (), [f"dialects must be some of {', '.join(DIALECTS)}, or Dialect tables"]
     tables = [d if isinstance(d, Dialect) else DIALECTS[d] for d in given]

@@ -5,6 +5,7 @@ Sources: the ASGI specification (HTTP and WebSocket, lifespan), RFC 6750 section
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Collection, Iterable
@@ -20,7 +21,7 @@ from .context import UNDECORATED, PublicPaths, RequestContext, bound, refuse
 from .decorators import stated_access
 from .errors import ConfigurationError, MissingToken, NoPolicy, Refused
 from .issuers import TrustedIssuer
-from .policy import Policy, Public, suggest
+from .policy import Access, Policy, Public, suggest
 from .routes import Found, RouteMap, find_router
 from .validator import AccessTokenValidator
 
@@ -58,17 +59,19 @@ class AuthzMiddleware:
         max_token_bytes: int = DEFAULT_MAX_TOKEN_BYTES,
     ) -> None:
         self.app = app
-        self.validator = AccessTokenValidator(issuers, max_token_bytes=max_token_bytes)
-        self.public_paths = PublicPaths(public_paths)
-        if undecorated not in UNDECORATED:
-            raise ConfigurationError('undecorated is "refuse" or "authenticated"')
-        if not isinstance(realm, str) or not is_quotable(realm):
-            raise ConfigurationError("realm must be printable ASCII without quotes or backslashes")
-        self._undecorated = UNDECORATED[undecorated]
-        self._challenger = Challenger(realm)
         self._routes: RouteMap | None = None
         self._announced = False
         self._mapping = threading.Lock()
+        self._fault: ConfigurationError | None = None
+        try:
+            self.validator = AccessTokenValidator(issuers, max_token_bytes=max_token_bytes)
+            self.public_paths = PublicPaths(public_paths)
+            self._undecorated = _check_undecorated(undecorated)
+            self._challenger = Challenger(_check_realm(realm))
+        except ConfigurationError as fault:
+            if not _is_serving():
+                raise
+            self._fault = fault
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -109,6 +112,8 @@ class AuthzMiddleware:
 
     def _route_map(self, scope: Scope) -> RouteMap | None:
         """Return the map of the application's routes, built at the first message and when routes have changed."""
+        if self._fault is not None:
+            raise self._fault
         route_map = self._routes
         if route_map is None or not route_map.is_current():
             with self._mapping:
@@ -150,6 +155,31 @@ class AuthzMiddleware:
             )
 
 
+def _is_serving() -> bool:
+    """Tell whether this runs inside a server already.
+
+    `add_middleware` constructs late, while the server asks for the lifespan. What is raised there some servers take for
+    "this application has no lifespan", and go on: so the fault is kept and fails the start in the lifespan's own words.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _check_undecorated(undecorated: str) -> Access | None:
+    if undecorated not in UNDECORATED:
+        raise ConfigurationError('undecorated is "refuse" or "authenticated"')
+    return UNDECORATED[undecorated]
+
+
+def _check_realm(realm: str) -> str:
+    if not isinstance(realm, str) or not is_quotable(realm):
+        raise ConfigurationError("realm must be printable ASCII without quotes or backslashes")
+    return realm
+
+
 def _admit_anonymous(scope: Scope, route_map: RouteMap | None) -> bool:
     """Let a caller without credentials through to what is public. Tell whether it is a CORS preflight instead.
 
@@ -159,7 +189,7 @@ def _admit_anonymous(scope: Scope, route_map: RouteMap | None) -> bool:
     found = Found(stated_access(scope.get("endpoint"))) if route_map is None else route_map.find(scope)
     if found is not None and isinstance(found.access, Public):
         return False
-    if (found is None or route_map is None) and _is_preflight(scope):
+    if found is None and _is_preflight(scope):
         return True
     policy = found.access if found is not None else None
     raise MissingToken(suggest(policy)[1] if isinstance(policy, Policy) else ())

@@ -4,7 +4,7 @@ A policy is a term or a composition of terms with `&`, `|` and `any_of`. There i
 mean less access. Every term asks the effective grants first: `scope("x")` and `permission("x")` narrow what
 `requires("x")` admits, they never widen it.
 
-Knows `token.py` only.
+Knows `token.py` only, and `explain.py` for the sentences.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import NoReturn, final
 
 from .errors import ConfigurationError
-from .token import OIDC_SCOPES, AccessToken, GrantRule, GrantSet, Source
+from .explain import explain
+from .token import OIDC_SCOPES, AccessToken, GrantSet, Source
 
 __all__ = [
     "AUTHENTICATED",
@@ -295,7 +296,9 @@ def decide(policy: Policy, token: AccessToken) -> Decision:
         missing=lacking,
         required=required,
         scope=wanted,
-        why="the policy is met" if allowed else _explain(lacking[0], grants),
+        why="the policy is met"
+        if allowed
+        else explain(repr(lacking[0]), lacking[0].value, lacking[0].sources(grants), grants),
     )
 
 
@@ -323,33 +326,3 @@ def _names(terms: tuple[Term, ...]) -> tuple[str, ...]:
 def _is_scope_token(value: str) -> bool:
     """Tell whether a value can stand in a `scope` parameter: RFC 6749 section 3.3, scope-token."""
     return all("!" <= char <= "~" and char not in '"\\' for char in value)
-
-
-_RULES: dict[GrantRule, str] = {
-    GrantRule.BOTH_THIRD_PARTY: "this client is third-party",
-    GrantRule.BOTH_CLIENT_UNSTATED: (
-        "this client is read as third-party, because neither third_party_clients= nor first_party_clients= is given"
-    ),
-    GrantRule.BOTH_CLIENT_UNNAMED: "the token names no client and is read as a third party's",
-    GrantRule.BOTH_DELEGATED: "the token was delegated on",
-    GrantRule.NONE_PERMISSIONS_ABSENT: (
-        "the user's token carries no permissions claim; switch on RBAC and “Add Permissions in the Access Token”"
-    ),
-    GrantRule.NONE_RBAC_OFF: "the issuer does not enforce RBAC, so a user's scope is no entitlement",
-}
-
-
-def _explain(term: Term, grants: GrantSet) -> str:
-    """Say in one sentence why a term does not hold."""
-    sources = term.sources(grants)
-    cause = _RULES.get(grants.rule)
-    if not sources and grants.rule is GrantRule.NONE_PERMISSIONS_ABSENT:
-        return f"{term!r} is not granted: {cause}"
-    if not sources:
-        return f"{term!r} is in none of the token's claims"
-    if term.value in grants.effective:
-        return f"{term!r} is granted, but in {sources[0]} alone"
-    if len(sources) == 1 and cause is not None and grants.rule.startswith("both"):
-        other = Source.SCOPE if sources[0] is Source.PERMISSION else Source.PERMISSION
-        return f"{term!r} is in {sources[0]} but not in {other}, and {cause}"
-    return f"{term!r} is in {sources[0]} but does not count: {cause or 'it grants nothing on an API'}"

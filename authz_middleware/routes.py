@@ -79,8 +79,8 @@ class RouteMap:
         """
         try:
             return _find(self._nodes, dict(scope), None)
-        except Exception:  # noqa: BLE001 - a convertor may fail on what a client wrote; then nothing is reached
-            return None
+        except Exception:  # noqa: BLE001 - a convertor may fail on what a client wrote; that is nothing public
+            return Found(None)
 
     def _walk(self, router: Router, prefix: str, *, covered: bool, faults: list[str]) -> Iterator[_Node]:
         self._lists.append((router.routes, len(router.routes)))

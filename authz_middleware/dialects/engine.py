@@ -152,12 +152,12 @@ def _read_client(claims: VerifiedClaims, dialect: Dialect) -> str:
 
 def _is_machine(claims: VerifiedClaims, dialect: Dialect, subject: str, client_id: str) -> bool:
     """Tell whether an application acts for itself. What cannot be told counts as a user: users get fewer rights."""
+    grant_type = read_optional_string(claims, "gty") if dialect.machine_grant_type else None
+    profile = read_optional_string(claims, "sub_profile") if dialect.machine_profiles else None
     if any(subject == client_id + suffix for suffix in dialect.machine_subject_suffixes):
         return True
-    grant_type = read_optional_string(claims, "gty") if dialect.machine_grant_type else None
     if grant_type is not None:
         return grant_type == dialect.machine_grant_type
-    profile = read_optional_string(claims, "sub_profile") if dialect.machine_profiles else None
     # `sub_profile` is no reserved name at Auth0: an Action may be able to write it into a user's token, so it only
     # speaks where the subject does not look like a user's (`connection|id`).
     return profile in dialect.machine_profiles and "|" not in subject
