@@ -75,7 +75,12 @@ class PublicPaths:
         self._exact = frozenset(path for path in paths if isinstance(path, str) and not path.endswith("/*"))
         self._trees = tuple(path[:-1] for path in paths if isinstance(path, str) and path.endswith("/*"))
         for path in paths:
-            if not isinstance(path, str) or not path.startswith("/") or "*" in path[:-1] or _has_dots(path):
+            if (
+                not isinstance(path, str)
+                or not path.startswith("/")
+                or "*" in path.removesuffix("/*")
+                or _has_dots(path)
+            ):
                 raise ConfigurationError(
                     f'public_paths: {path!r} is no path; write "/docs" or, for a tree, "/static/*"'
                 )

@@ -56,12 +56,20 @@ class Stated:
 class Guard:
     """An ASGI application behind a decision. A refusal is answered here, before anything behind it has run."""
 
-    __slots__ = ("app", "by_method", "stated")
+    __slots__ = ("answers_405", "app", "by_method", "stated")
 
-    def __init__(self, app: ASGIApp, stated: Stated, by_method: Mapping[str, Stated] | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        stated: Stated,
+        by_method: Mapping[str, Stated] | None = None,
+        *,
+        answers_405: bool = False,
+    ) -> None:
         self.app = app
         self.stated = stated
         self.by_method = by_method or {}
+        self.answers_405 = answers_405
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -87,9 +95,9 @@ class Guard:
 
         None: a class-based endpoint has no such method and will answer 405.
         """
-        if not self.by_method or scope.get("method") in self.by_method:
-            return self.by_method.get(scope.get("method", ""), self.stated)
-        return self.stated if self.stated.access is not None else None
+        stated = self.by_method.get(scope.get("method", ""), self.stated)
+        is_405 = self.answers_405 and stated is self.stated and stated.access is None
+        return None if is_405 else stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ class Requirement:
     def _guard(self, target: object) -> object:
         if isinstance(target, type) and issubclass(target, HTTPEndpoint | WebSocketEndpoint):
             return self._guard_class(target)
-        if isinstance(target, type | BaseRoute) or not callable(target):
+        if isinstance(target, type | BaseRoute | staticmethod) or not callable(target):
             raise self._unguardable(target)
         if _is_asgi(target):
             access = combine(self.access, stated_access(target), self.name)

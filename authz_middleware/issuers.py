@@ -170,7 +170,7 @@ def _issuer_faults(issuer: str) -> list[str]:
         return ["issuer is missing; write the `iss` of your tokens, such as https://acme.eu.auth0.com/"]
     faults = check_url(issuer, "issuer")
     if not faults and urlsplit(issuer).query:
-        faults.append("issuer must not contain a query (RFC 8414 section 2)")
+        faults.append("issuer must not contain a query (RFC 8414 section 2); write it without")
     return faults
 
 
@@ -196,9 +196,8 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
     if len(given) > 1:
         faults.append(f"{' and '.join(given)} contradict each other; give one of them")
     if trusted.jwks_uri is not None:
-        faults += (
-            check_url(trusted.jwks_uri, "jwks_uri") if isinstance(trusted.jwks_uri, str) else ["jwks_uri is no URL"]
-        )
+        is_text = isinstance(trusted.jwks_uri, str)
+        faults += check_url(trusted.jwks_uri, "jwks_uri") if is_text else ["jwks_uri is no URL; write an https URL"]
     if trusted.keys is not None and not isinstance(trusted.keys, Mapping | KeySource):
         faults.append('keys= takes a JWKS document such as {"keys": […]} or a KeySource')
     if trusted.secret is not None and not _is_long_secret(trusted.secret):
@@ -293,7 +292,7 @@ def _collection_faults(name: str, value: object, *, may_be_empty: bool = True) -
         return [f"{name} is a collection of strings; write {name}=[…], with brackets"]
     if not all(isinstance(item, str) and item for item in value):
         return [f"{name} must hold non-empty strings only"]
-    return [] if value or may_be_empty else [f"{name} must not be empty"]
+    return [] if value or may_be_empty else [f"{name} must not be empty; name one or leave {name} out"]
 
 
 def _claim_paths(names: ClaimNames) -> tuple[ClaimPath, ...]:

@@ -169,7 +169,7 @@ def _is_serving() -> bool:
 
 
 def _check_undecorated(undecorated: str) -> Access | None:
-    if undecorated not in UNDECORATED:
+    if not isinstance(undecorated, str) or undecorated not in UNDECORATED:
         raise ConfigurationError('undecorated is "refuse" or "authenticated"')
     return UNDECORATED[undecorated]
 

@@ -106,7 +106,7 @@ class Term(Policy):
                 return value in grants.scopes and (value in grants.effective or value in OIDC_SCOPES)
             case Kind.PERMISSION:
                 return value in grants.effective and value in grants.entitlements
-            case Kind.ROLE:
+            case Kind.ROLE:  # pragma: no branch - mypy proves that there is no other kind
                 return value in grants.roles
 
     def sources(self, grants: GrantSet) -> tuple[Source, ...]:
@@ -246,13 +246,20 @@ def _flatten(policies: Iterable[Policy], kind: type[AllOf | AnyOf]) -> tuple[Pol
 def _simplify(alternatives: Iterable[tuple[Term, ...]]) -> tuple[tuple[Term, ...], ...]:
     """Drop repeated terms and every alternative that contains another: meeting the smaller one is enough."""
     unique = list(dict.fromkeys(tuple(dict.fromkeys(terms)) for terms in alternatives))
-    kept = [terms for terms in unique if not any(set(other) < set(terms) for other in unique)]
-    if len(kept) > MAX_ALTERNATIVES:
-        raise ConfigurationError(
-            f"the policy has {len(kept)} alternatives, more than {MAX_ALTERNATIVES}; "
-            "state part of it on a router or mount around the route"
-        )
-    return tuple(kept)
+    kept: list[tuple[Term, ...]] = []
+    smaller: list[frozenset[Term]] = []
+    for terms in sorted(unique, key=len):  # an alternative can only contain a shorter one
+        held = frozenset(terms)
+        if any(other <= held for other in smaller):
+            continue
+        smaller.append(held)
+        kept.append(terms)
+        if len(kept) > MAX_ALTERNATIVES:  # said at once: a product of alternatives can be long
+            raise ConfigurationError(
+                f"the policy has more than {MAX_ALTERNATIVES} alternatives; "
+                "state part of it on a router or mount around the route"
+            )
+    return tuple(sorted(kept, key=unique.index))
 
 
 # --- deciding ---------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from .policy import Access, Policy
 __all__ = ["Found", "RouteMap", "find_router"]
 
 MAX_WRAPPERS = 64
+FRAMEWORKS = ("starlette.routing", "fastapi.routing")
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 
 
@@ -52,7 +53,8 @@ class RouteMap:
     router: Router
     unguarded: list[tuple[str, str]] = field(default_factory=list)
     _nodes: tuple[_Node, ...] = ()
-    _lists: list[tuple[list[BaseRoute], int]] = field(default_factory=list)
+    _watched: list[tuple[Router, int, int]] = field(default_factory=list)
+    _walking: list[Router] = field(default_factory=list)
 
     @classmethod
     def of(cls, router: Router) -> RouteMap:
@@ -70,7 +72,9 @@ class RouteMap:
 
     def is_current(self) -> bool:
         """Tell whether no route has been added or removed since."""
-        return all(len(routes) == length for routes, length in self._lists)
+        return all(
+            len(router.routes) == length and _version_of(router) == version for router, length, version in self._watched
+        )
 
     def find(self, scope: Scope) -> Found | None:
         """Return what an anonymous request would reach, by the routers' own `matches`.
@@ -83,28 +87,28 @@ class RouteMap:
             return Found(None)
 
     def _walk(self, router: Router, prefix: str, *, covered: bool, faults: list[str]) -> Iterator[_Node]:
-        self._lists.append((router.routes, len(router.routes)))
+        self._watch(router)
+        self._walking.append(router)
         if router.default != router.not_found and not isinstance(router.default, Guard):
             router.default = Guard(router.default, Stated(stated_access(router.default)))
-        for route in router.routes:
-            included = getattr(route, "original_router", None)
-            if isinstance(included, Router):
-                self._watch_included(included)
         for route in _flatten(router.routes):
             yield self._visit(route, prefix, covered=covered, faults=faults)
+        self._walking.pop()
 
-    def _watch_included(self, router: Router) -> None:
-        self._lists.append((router.routes, len(router.routes)))
+    def _watch(self, router: Router) -> None:
+        """Remember how a router and those included in it look now."""
+        self._watched.append((router, len(router.routes), _version_of(router)))
         for route in router.routes:
             included = getattr(route, "original_router", None)
             if isinstance(included, Router):
-                self._watch_included(included)
+                self._watch(included)
 
     def _visit(self, route: Any, prefix: str, *, covered: bool, faults: list[str]) -> _Node:
-        path = prefix + (getattr(route, "path", None) or getattr(route, "host", None) or "")
+        path = prefix + _path_of(route)
         if isinstance(route, Mount | Host):
             inner = find_router(route.app)
-            if inner is not None:
+            # An application mounted in itself, or an object that only knows its parent as `app`, is guarded whole.
+            if inner is not None and not any(inner is walked for walked in self._walking):
                 outer_guard = route.app if isinstance(route.app, Guard) else None
                 covers = covered or (outer_guard is not None and outer_guard.stated.access is not None)
                 children = tuple(self._walk(inner, path, covered=covers, faults=faults))
@@ -116,6 +120,8 @@ class RouteMap:
                 f"{path}: @{late} stands above the route decorator, where it guards nothing; "
                 "write it below, next to the function"
             )
+        if isinstance(route, Mount):
+            path += "/"  # what is mounted serves a tree
         if not covered:
             self.unguarded += [(path, methods) for methods in _unguarded_methods(guard, route)]
         return _Node(route, guard)
@@ -128,6 +134,9 @@ def find_router(app: object) -> Router | None:
             return app.router
         if isinstance(app, Router):
             return app
+        owner = getattr(app, "__self__", None)
+        if isinstance(owner, Router) and app == owner.app:  # what `Router(middleware=…)` wraps is its own method
+            return owner
         app = getattr(app, "app", None)
         if app is None:
             return None
@@ -152,16 +161,37 @@ def _flatten(routes: Iterable[BaseRoute]) -> Iterator[Any]:
         yield context.route if effective is None else effective.starlette_route or effective
 
 
+def _version_of(router: Router) -> int:
+    """Return FastAPI's counter of changes: with it an included router's contexts are made anew, and bare."""
+    version: int = getattr(router, "_routes_version", 0)
+    return version
+
+
 def _arm(route: Any) -> Guard:
-    """Put the decision in front of a route's application, once. Routes of unknown classes are guarded whole."""
-    attribute = "app" if callable(getattr(route, "app", None)) else "handle"
-    served = getattr(route, attribute)
+    """Put the decision in front of a route's application, once. Routes of unknown classes are guarded whole.
+
+    A class with a `handle` of its own is unknown too: what it does before it calls its application would run undecided.
+    """
+    served_by = getattr(route, "original_route", route)
+    if type(served_by).handle.__module__ not in FRAMEWORKS or not callable(getattr(route, "app", None)):
+        target, attribute = served_by, "handle"
+    else:
+        target, attribute = route, "app"
+    served = getattr(target, attribute)
     if isinstance(served, Guard):
         return served
     endpoint = route.app if isinstance(route, Mount | Host) else getattr(route, "endpoint", None)
-    guard = Guard(cast("ASGIApp", served), *_statements(endpoint))
-    setattr(route, attribute, guard)
+    stated, by_method = _statements(endpoint)
+    guard = Guard(cast("ASGIApp", served), stated, by_method, answers_405=bool(by_method) and _is_plain(endpoint))
+    setattr(target, attribute, guard)
     return guard
+
+
+def _is_plain(endpoint: Any) -> bool:
+    """Tell whether a class-based endpoint answers 405, with no code of the application's, to methods it lacks."""
+    names = ("__init__", "__getattribute__", "method_not_allowed")
+    is_theirs = all(getattr(endpoint, name) is getattr(HTTPEndpoint, name) for name in names)
+    return is_theirs and not hasattr(endpoint, "__getattr__")
 
 
 def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:
@@ -172,15 +202,19 @@ def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:
         return whole, {}
     if issubclass(endpoint, WebSocketEndpoint):
         return _combined(endpoint, access, (getattr(endpoint, name) for name in dir(endpoint))), {}
-    if not issubclass(endpoint, HTTPEndpoint) or endpoint.dispatch is not HTTPEndpoint.dispatch:
+    if not issubclass(endpoint, HTTPEndpoint) or not _dispatches_by_method(endpoint):
         return whole, {}
     by_method = {}
     for method in HTTP_METHODS:
         handler = _handler(endpoint, method)
         if handler is not None:
             by_method[method] = _combined(endpoint, access, [handler])
-    # a method without handler is answered 405 by the endpoint; nothing of the application's runs
     return whole, by_method
+
+
+def _dispatches_by_method(endpoint: type[HTTPEndpoint]) -> bool:
+    is_ours = endpoint.__await__.__module__ in {HTTPEndpoint.__module__, Guard.__module__}
+    return is_ours and endpoint.dispatch is HTTPEndpoint.dispatch
 
 
 def _combined(endpoint: type, access: Access | None, handlers: Iterable[object]) -> Stated:
@@ -200,6 +234,11 @@ def _combined(endpoint: type, access: Access | None, handlers: Iterable[object])
 def _handler(endpoint: type[HTTPEndpoint], method: str) -> object:
     handler = getattr(endpoint, method.lower(), None)
     return getattr(endpoint, "get", None) if handler is None and method == "HEAD" else handler
+
+
+def _path_of(route: Any) -> str:
+    path = getattr(route, "path", None)
+    return path if isinstance(path, str) else getattr(route, "host", f"<{type(route).__name__}>")
 
 
 def _unguarded_methods(guard: Guard, route: Any) -> list[str]:

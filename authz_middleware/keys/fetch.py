@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -66,7 +66,7 @@ class HTTPXFetch:
         if self._tls is None:  # reading the CA bundle takes tens of milliseconds: once, and off the event loop
             self._tls = await asyncio.to_thread(httpx.create_ssl_context)
         async with (
-            httpx.AsyncClient(follow_redirects=False, timeout=TOTAL_SECONDS, verify=self._tls) as client,
+            httpx.AsyncClient(follow_redirects=False, timeout=_timeouts(), verify=self._tls) as client,
             # No compression asked for, none accepted: a small body cannot unfold into a large one.
             client.stream("GET", url, headers={**headers, "Accept-Encoding": "identity"}) as response,
         ):
@@ -80,6 +80,11 @@ class HTTPXFetch:
             return Fetched(response.status_code, dict(response.headers), bytes(body))
 
 
+def _timeouts() -> httpx.Timeout:
+    """Let connecting and the TLS handshake end by themselves: httpx leaves the socket open where a deadline cuts in."""
+    return httpx.Timeout(TOTAL_SECONDS, connect=TOTAL_SECONDS * 0.4)
+
+
 async def fetch_document(fetch: Fetch, url: str, headers: Mapping[str, str]) -> Fetched:
     """Return a 200 or 304 response within all limits, whatever `fetch` is.
 
@@ -89,24 +94,32 @@ async def fetch_document(fetch: Fetch, url: str, headers: Mapping[str, str]) -> 
     try:
         async with asyncio.timeout(TOTAL_SECONDS):
             response = await fetch(url, {"Accept": "application/json", **headers})
+        _check_response(response)
     except FetchFailed:
         raise
     except TimeoutError:
         raise FetchFailed("timeout") from None
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise  # somebody ends this task
+        raise FetchFailed("cancelled") from None  # something inside `fetch` was cancelled: one more way to fail
     except Exception:  # noqa: BLE001 - a user's `Fetch` may raise anything; the keys are then simply not to be had
         raise FetchFailed("transport") from None
+    return response
+
+
+def _check_response(response: Fetched) -> None:
     if len(response.body) > MAX_BYTES:
         raise FetchFailed("too_large")
     if response.status not in {OK, NOT_MODIFIED}:
         raise FetchFailed("status", absent=response.status == NOT_FOUND)
-    return response
 
 
 def check_url(url: str, what: str) -> list[str]:
     """Return the faults of a URL that documents are fetched from: empty, or sentences that say what to write."""
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        host, _ = parts.hostname, parts.port  # a port that is none raises here, not at the first fetch
     except ValueError:
         return [f"{what} is no URL; write an https URL"]
     if not host or parts.scheme not in {"https", "http"}:
@@ -114,10 +127,10 @@ def check_url(url: str, what: str) -> list[str]:
     faults = []
     if parts.scheme == "http" and not _is_loopback(host):
         faults.append(f"{what} must use https; http is for loopback addresses only")
-    if parts.username is not None or parts.password is not None or parts.fragment:
+    if parts.username is not None or parts.password is not None or "#" in url:
         faults.append(f"{what} must not contain credentials or a fragment")
-    if _has_odd_characters(url, parts):
-        faults.append(f"{what} contains spaces, control or non-ASCII characters; write it percent-encoded")
+    if _has_odd_characters(url):
+        faults.append(f"{what} contains spaces, backslashes, control or non-ASCII characters; percent-encode them")
     return faults
 
 
@@ -141,5 +154,5 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _has_odd_characters(url: str, parts: SplitResult) -> bool:
-    return not url.isascii() or not url.isprintable() or " " in url or "\\" in parts.netloc
+def _has_odd_characters(url: str) -> bool:
+    return not url.isascii() or not url.isprintable() or " " in url or "\\" in url  # parsers disagree on these

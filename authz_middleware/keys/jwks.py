@@ -85,6 +85,7 @@ def parse_jwks_document(document: object, algorithms: frozenset[str]) -> KeySet:
             continue
         if key.algorithm in algorithms:
             keys.append(key)
-    if jwks and not keys:
+    key_set = KeySet.of(keys)
+    if jwks and not key_set.by_algorithm:  # duplicates that dropped each other count as unusable, too
         raise BrokenJWKS("no_usable_key")
-    return KeySet.of(keys)
+    return key_set

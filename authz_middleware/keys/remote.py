@@ -12,6 +12,7 @@ flight itself.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import math
 import random
@@ -52,7 +53,7 @@ class _TokenBucket:
 
     def take(self, now: float) -> bool:
         """Take a token if there is one."""
-        self._level = min(BUCKET_BURST, self._level + (now - self._filled_at) / BUCKET_SECONDS)
+        self._level = min(BUCKET_BURST, self._level + max(0.0, now - self._filled_at) / BUCKET_SECONDS)
         self._filled_at = now
         if self._level < 1:
             return False
@@ -93,7 +94,7 @@ class RemoteJWKS:
         self._jitter = jitter
         # the last known good set and when it is due
         self._keys: KeySet | None = None
-        self._etag: str | None = None
+        self._etag: tuple[str, str] | None = None  # of which endpoint, and the tag
         self._fresh_until = -math.inf
         self._usable_until = -math.inf
         self._refresh_at = -math.inf
@@ -102,6 +103,7 @@ class RemoteJWKS:
         # attempts
         self._flight: asyncio.Task[None] | None = None
         self._flights = 0
+        self._last_flight_ended = 0
         self._last_good_flight = 0
         self._failures = 0
         self._retry_at = -math.inf
@@ -144,28 +146,29 @@ class RemoteJWKS:
         return self._keys
 
     async def _search(self, kid: str | None, algorithm: str, flights_before: int) -> VerificationKey | None:
-        """Look for a key that the set at hand does not have: in the flight under way, then in one of its own."""
-        if self._current_flight() is not None:
-            await self._land()
-            if (key := self._find(kid, algorithm)) is not None:
-                return key
-        if self._last_good_flight <= flights_before:  # no document yet that was asked for after this token arrived
-            now = self._clock()
-            if not self._may_retry(now) or not self._bucket.take(now):
+        """Look for a key that the set at hand does not have, until a flight that began after its token arrived ended.
+
+        A flight that began before may have asked the server too early. To join one is free, to start one costs a token
+        of the bucket: so there are two rounds at most.
+        """
+        while self._last_flight_ended <= flights_before:
+            if self._current_flight() is None and not self._may_ask(self._clock()):
                 return None
             await self._land()
-        key = self._find(kid, algorithm)
-        if key is None and self._last_good_flight > flights_before and len(self._absent) < MAX_ABSENT:
+            if self._keys is not None and (key := self._keys.find(kid, algorithm)) is not None:
+                return key
+        if self._last_good_flight > flights_before and len(self._absent) < MAX_ABSENT:
             self._absent.add((kid, algorithm))
-        return key
-
-    def _find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        return None if self._keys is None else self._keys.find(kid, algorithm)
+        return None
 
     # --- flights ------------------------------------------------------------------------------------------------------
 
     def _may_retry(self, now: float) -> bool:
         return now >= self._retry_at
+
+    def _may_ask(self, now: float) -> bool:
+        """Whether a flight may start for the sake of an unknown key. Takes from the bucket if so."""
+        return self._may_retry(now) and self._bucket.take(now)
 
     def _seconds_to_retry(self) -> int:
         wait = self._retry_at - self._clock()
@@ -182,8 +185,10 @@ class RemoteJWKS:
         """Start the flight, or return the one under way."""
         flight = self._current_flight()
         if flight is None:
+            loop = _running_loop()
             self._flights += 1
-            flight = _running_loop().create_task(self._fly(self._flights))
+            # In a context of its own: the flight belongs to everybody and may outlive the request that started it.
+            flight = contextvars.Context().run(loop.create_task, self._fly(self._flights))
             self._flight = flight  # a task nobody refers to may be collected
         return flight
 
@@ -192,22 +197,37 @@ class RemoteJWKS:
         await asyncio.wait({self._take_off()})
 
     async def _fly(self, number: int) -> None:
+        """Fetch once and record the outcome. Raises nothing: it concerns all who wait, and perhaps nobody does."""
         try:
-            uri = await self._locate()
-            conditional = {"If-None-Match": self._etag} if self._etag is not None else {}
-            response = await fetch_document(self._fetch, uri, conditional)
-            if response.status != NOT_MODIFIED:
-                self._keys = parse_jwks(response.body, self._algorithms)
-                self._etag = response.headers.get("etag")
-                self._absent.clear()
-            elif self._keys is None or not conditional:
-                raise FetchFailed("not_modified_unasked")  # noqa: TRY301 - one place records failures
+            await self._refresh(number)
         except FetchFailed as failure:
             self._record_failure(failure.kind)
         except BrokenJWKS as broken:
             self._record_failure(str(broken))
-        else:
-            self._record_success(response, number)
+        except Exception as error:  # noqa: BLE001 - a response of an odd type, from a `Fetch` of the application's own
+            self._record_failure(type(error).__name__)
+        finally:
+            self._last_flight_ended = max(self._last_flight_ended, number)
+
+    async def _refresh(self, number: int) -> None:
+        uri = await self._locate()
+        # An ETag holds for the endpoint that gave it (RFC 9110 section 8.8.3).
+        conditional = {"If-None-Match": self._etag[1]} if self._etag is not None and self._etag[0] == uri else {}
+        response = await fetch_document(self._fetch, uri, conditional)
+        if number < self._last_good_flight:
+            return  # a later flight, on another event loop, has brought a newer document
+        lifetime = _lifetime(response)
+        if response.status != NOT_MODIFIED:
+            self._replace(response, uri)
+        elif not conditional:
+            raise FetchFailed("not_modified_unasked")
+        self._record_success(lifetime, number)
+
+    def _replace(self, response: Fetched, uri: str) -> None:
+        self._keys = parse_jwks(response.body, self._algorithms)
+        etag = response.headers.get("etag")
+        self._etag = (uri, etag) if etag and etag.isascii() else None  # what cannot be sent back is not kept
+        self._absent.clear()
 
     async def _locate(self) -> str:
         if self._configured_uri is not None:
@@ -217,11 +237,10 @@ class RemoteJWKS:
             self._discovered = (uri, self._clock() + DISCOVERY_LIFETIME)
         return self._discovered[0]
 
-    def _record_success(self, response: Fetched, number: int) -> None:
+    def _record_success(self, lifetime: float, number: int) -> None:
         if self._failures:
             _log.info("keys of issuer %s: fetched again", self._issuer)
         now = self._clock()
-        lifetime = _lifetime(response)
         self._fresh_until = now + lifetime
         self._usable_until = now + max(lifetime, self._outage_tolerance)
         self._refresh_at = now + lifetime * self._jitter(*REFRESH_AHEAD)

@@ -1,0 +1,514 @@
+"""One GET, over real sockets on the loopback interface, from servers that behave and servers that do not."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import httpx2
+import pytest
+
+from authz_middleware.keys import Fetched, FetchFailed, HTTPXFetch, check_url, discover_jwks_uri, fetch
+from authz_middleware.keys.fetch import MAX_BYTES, check_fetched_url, fetch_document
+
+from .helpers import in_loop, settle
+
+URL = "https://issuer.test/jwks.json"
+
+
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return iter(())
+
+
+# --- servers ----------------------------------------------------------------------------------------------------------
+
+Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Server:
+    """A loopback server that keeps the requests it was sent."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.requests: list[str] = []
+        self.connections: set[asyncio.Task[None]] = set()
+        self.url = ""
+        self._behaviour = behaviour
+
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections.add(asyncio.create_task(self._handle(reader, writer)))
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            if (first := await reader.readexactly(1)) == b"G":
+                self.requests.append((first + await reader.readuntil(b"\r\n\r\n")).decode())
+            await self._behaviour(reader, writer)
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+@asynccontextmanager
+async def serving(behaviour: Behaviour) -> AsyncIterator[Server]:
+    """Serve, and at the end see that the client has left every connection."""
+    server = Server(behaviour)
+    listener = await asyncio.start_server(server.connected, "127.0.0.1", 0)
+    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/jwks.json"
+    async with listener:
+        yield server
+        if server.connections:
+            _, open_ = await asyncio.wait(server.connections, timeout=30)
+            if open_:
+                raise AssertionError("the client left a connection open")
+
+
+def http(status: str, body: bytes = b"", *headers: str, length: int | None = None) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers]
+    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
+
+
+def answering(response: bytes) -> Behaviour:
+    async def behaviour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(response)
+        await writer.drain()
+
+    return behaviour
+
+
+async def failure(url: str, fetch_: Any = None) -> FetchFailed:
+    """Return how the fetch failed, or fail because it did not."""
+    try:
+        await fetch_document(fetch_ or HTTPXFetch(), url, {})
+    except FetchFailed as failed:
+        return failed
+    raise AssertionError("fetched")
+
+
+# --- what a server may answer -----------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_document_is_fetched() -> None:
+    async with serving(
+        answering(http("200 OK", b'{"keys": []}', "ETag: W/one", "Cache-Control: max-age=60"))
+    ) as server:
+        response = await fetch_document(HTTPXFetch(), server.url, {})
+    assert (response.status, response.body) == (200, b'{"keys": []}')
+    assert (response.headers["etag"], response.headers["cache-control"]) == ("W/one", "max-age=60")
+    (request,) = server.requests
+    assert request.startswith("GET /jwks.json HTTP/1.1\r\n")
+    lines = request.lower().splitlines()
+    assert "accept: application/json" in lines
+    assert "accept-encoding: identity" in lines
+
+
+@in_loop
+async def test_a_document_is_revalidated() -> None:
+    async with serving(answering(b"HTTP/1.1 304 Not Modified\r\nETag: one\r\nConnection: close\r\n\r\n")) as server:
+        response = await fetch_document(HTTPXFetch(), server.url, {"If-None-Match": "one"})
+    assert (response.status, response.body) == (304, b"")
+    assert "if-none-match: one" in server.requests[0].lower().splitlines()
+
+
+@in_loop
+async def test_one_fetch_serves_many_requests() -> None:
+    fetch_once = HTTPXFetch()
+    async with serving(answering(http("200 OK", b"{}"))) as server:
+        responses = await asyncio.gather(*(fetch_document(fetch_once, server.url, {}) for _ in range(5)))
+        await fetch_document(fetch_once, server.url, {})
+    assert {response.body for response in responses} == {b"{}"}
+    assert len(server.requests) == 6
+
+
+def test_one_fetch_serves_several_event_loops() -> None:
+    fetch_once = HTTPXFetch()
+
+    async def once() -> bytes:
+        async with serving(answering(http("200 OK", b"{}"))) as server:
+            return (await fetch_document(fetch_once, server.url, {})).body
+
+    assert [asyncio.run(once()), asyncio.run(once())] == [b"{}", b"{}"]
+
+
+@pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
+@in_loop
+async def test_a_redirect_is_refused_and_not_followed(status: str) -> None:
+    async with (
+        serving(answering(http("200 OK", b"{}"))) as elsewhere,
+        serving(answering(http(status, b"", f"Location: {elsewhere.url}"))) as server,
+    ):
+        failed = await failure(server.url)
+    assert (failed.kind, failed.absent) == ("status", False)
+    assert (len(server.requests), len(elsewhere.requests)) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "absent"),
+    [
+        ("404 Not Found", True),
+        ("410 Gone", False),
+        ("401 Unauthorized", False),
+        ("403 Forbidden", False),
+        ("429 Too Many Requests", False),
+        ("500 Internal Server Error", False),
+        ("503 Service Unavailable", False),
+        ("201 Created", False),
+        ("206 Partial Content", False),
+    ],
+)
+@in_loop
+async def test_any_other_status_is_refused(status: str, absent: bool) -> None:
+    async with serving(answering(http(status, b'{"keys": []}'))) as server:
+        failed = await failure(server.url)
+    assert (failed.kind, failed.absent) == ("status", absent)
+    assert len(server.requests) == 1
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_body_of_exactly_the_limit_is_read() -> None:
+    async with serving(answering(http("200 OK", b" " * MAX_BYTES))) as server:
+        assert len((await fetch_document(HTTPXFetch(), server.url, {})).body) == MAX_BYTES == 512 * 1024
+
+
+@in_loop
+async def test_a_body_one_byte_over_the_limit_is_refused() -> None:
+    async with serving(answering(http("200 OK", b" " * (MAX_BYTES + 1)))) as server:
+        assert (await failure(server.url)).kind == "too_large"
+
+
+@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+@in_loop
+async def test_a_body_without_end_is_cut_off_while_reading(status: str) -> None:
+    cut_off = asyncio.Event()
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        try:
+            while True:
+                writer.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+                await writer.drain()
+        except ConnectionError:
+            cut_off.set()
+
+    async with serving(endless) as server:
+        failed = await failure(server.url)
+        await cut_off.wait()
+    assert (failed.kind, failed.absent) == ("too_large", False)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "deflate", "gzip, identity", "x-gzip"])
+@in_loop
+async def test_a_compressed_body_is_refused(encoding: str) -> None:
+    body = gzip.compress(b" " * 10_000_000)
+    async with serving(answering(http("200 OK", body, f"Content-Encoding: {encoding}"))) as server:
+        assert (await failure(server.url)).kind == "compressed"
+
+
+@in_loop
+async def test_a_body_that_says_it_is_not_compressed_is_read() -> None:
+    async with serving(answering(http("200 OK", b"{}", "Content-Encoding: identity"))) as server:
+        assert (await fetch_document(HTTPXFetch(), server.url, {})).body == b"{}"
+
+
+async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+
+
+async def hang_in_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(http("200 OK", b"{", length=12))
+    await reader.read()
+
+
+async def _drip(data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    for number in range(len(data)):
+        writer.write(data[number : number + 1])
+        await writer.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await reader.read()
+                return
+
+
+async def drip_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(http("200 OK", length=100_000))
+    await _drip(b" " * 100_000, reader, writer)
+
+
+async def drip_the_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await _drip(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 50_000, reader, writer)
+
+
+@pytest.mark.parametrize("behaviour", [hang, hang_in_the_body])
+def test_a_server_that_hangs_is_cut_off(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+    failed, server = asyncio.run(cut_off(behaviour, monkeypatch, "http"))
+    assert (failed.kind in {"timeout", "transport"}, failed.absent) == (True, False)
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("behaviour", [drip_the_head, drip_the_body])
+def test_a_server_that_drips_is_cut_off(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every single read is short: only a deadline over all of them ends it."""
+    failed, server = asyncio.run(cut_off(behaviour, monkeypatch, "http"))
+    assert (failed.kind, failed.absent) == ("timeout", False)
+    assert len(server.requests) == 1
+
+
+def test_a_tls_handshake_that_hangs_is_cut_off_and_its_connection_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed, server = asyncio.run(cut_off(hang, monkeypatch, "https"))
+    assert failed.kind == "transport"
+    assert len(server.connections) == 1
+
+
+async def cut_off(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch, scheme: str) -> tuple[FetchFailed, Server]:
+    fetch_once = HTTPXFetch()
+    async with serving(answering(http("200 OK", b"{}"))) as quick:
+        await fetch_document(fetch_once, quick.url, {})  # what happens once for all fetches shall not count
+    monkeypatch.setattr(fetch, "TOTAL_SECONDS", 0.5)
+    async with serving(behaviour) as server:
+        return await failure(server.url.replace("http", scheme), fetch_once), server
+
+
+def test_the_deadline_is_five_seconds() -> None:
+    assert fetch.TOTAL_SECONDS == 5.0
+
+
+# --- no server worth the name -----------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_refused_connection_is_a_failed_fetch() -> None:
+    async with serving(answering(b"")) as server:
+        url = server.url
+    assert (await failure(url)).kind == "transport"
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"\x15\x03\x01\x00\x02\x02\x46",
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 300_000,
+    ],
+)
+@in_loop
+async def test_what_is_not_http_is_a_failed_fetch(response: bytes) -> None:
+    async with serving(answering(response)) as server:
+        assert (await failure(server.url)).kind == "transport"
+
+
+@in_loop
+async def test_an_https_url_needs_tls_behind_it() -> None:
+    async with serving(answering(http("400 Bad Request"))) as server:
+        assert (await failure(server.url.replace("http://", "https://"))).kind == "transport"
+    assert server.requests == []
+
+
+@in_loop
+async def test_discovery_over_a_real_connection() -> None:
+    async def metadata(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = server.requests[-1].split()[1]
+        found = path == "/.well-known/oauth-authorization-server/jwks.json"
+        body = f'{{"issuer": "{server.url}", "jwks_uri": "{server.url}/keys"}}'.encode()
+        writer.write(http("200 OK", body) if found else http("404 Not Found"))
+
+    async with serving(metadata) as server:
+        assert await discover_jwks_uri(server.url, HTTPXFetch()) == server.url + "/keys"
+    assert [request.split()[1] for request in server.requests] == [
+        "/jwks.json/.well-known/openid-configuration",
+        "/.well-known/oauth-authorization-server/jwks.json",
+    ]
+
+
+# --- a fetch of the application's own ---------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_another_client_can_be_passed_in() -> None:
+    async def own(url: str, headers: Any) -> Fetched:
+        async with httpx2.AsyncClient() as client:
+            response = await client.get(url, headers=headers)
+            return Fetched(response.status_code, dict(response.headers), response.content)
+
+    async with serving(answering(http("200 OK", b"{}", "ETag: one"))) as server:
+        response = await fetch_document(own, server.url, {})
+    assert (response.status, response.headers["etag"], response.body) == (200, "one", b"{}")
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [
+        (OSError("https://secret.test/"), "transport"),
+        (ValueError(), "transport"),
+        (RecursionError(), "transport"),
+        (StopAsyncIteration(), "transport"),
+        (ExceptionGroup("several", [OSError()]), "transport"),
+        (TimeoutError(), "timeout"),
+        (asyncio.CancelledError(), "cancelled"),
+        (FetchFailed("own"), "own"),
+    ],
+)
+@in_loop
+async def test_whatever_a_fetch_raises_is_a_failed_fetch(raised: BaseException, kind: str) -> None:
+    async def own(url: str, headers: object) -> Fetched:
+        raise raised
+
+    failed = await failure(URL, own)
+    assert (failed.kind, failed.absent) == (kind, False)
+
+
+@pytest.mark.parametrize(
+    ("response", "kind", "absent"),
+    [
+        (Fetched(200, {}, b" " * (MAX_BYTES + 1)), "too_large", False),
+        (Fetched(404, {}, b" " * (MAX_BYTES + 1)), "too_large", False),
+        (Fetched(404, {}, b""), "status", True),
+        (Fetched(302, {"location": "https://elsewhere.test/"}, b""), "status", False),
+        (None, "transport", False),
+        (b"{}", "transport", False),
+        (Fetched(200, {}, None), "transport", False),  # type: ignore[arg-type]
+        (Fetched([], {}, b""), "transport", False),  # type: ignore[arg-type]
+    ],
+)
+@in_loop
+async def test_limits_hold_for_any_fetch(response: Any, kind: str, absent: bool) -> None:
+    async def own(url: str, headers: object) -> Any:
+        return response
+
+    failed = await failure(URL, own)
+    assert (failed.kind, failed.absent) == (kind, absent)
+
+
+def test_the_deadline_holds_for_any_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "TOTAL_SECONDS", 0)
+
+    async def own(url: str, headers: object) -> Fetched:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    assert asyncio.run(failure(URL, own)).kind == "timeout"
+
+
+@in_loop
+async def test_a_fetch_whose_task_is_ended_stays_ended() -> None:
+    async def own(url: str, headers: object) -> Fetched:
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+    task = asyncio.create_task(fetch_document(own, URL, {}))
+    await settle()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def test_bodies_never_show() -> None:
+    assert "hush" not in repr(Fetched(200, {}, b"hush"))
+
+
+# --- URLs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://issuer.test",
+        "https://issuer.test/",
+        "https://issuer.test:8443/tenant/a%20b?query=1",
+        "HTTPS://issuer.test/",
+        "https://10.0.0.1/",
+        "https://[2001:db8::1]/",
+        "http://localhost",
+        "http://LOCALHOST:8080/",
+        "http://127.0.0.1/",
+        "http://127.255.255.254:1/",
+        "http://[::1]:8080/",
+    ],
+)
+def test_a_url_to_fetch_from(url: str) -> None:
+    assert check_url(url, "jwks_uri") == []
+    assert check_fetched_url(url, "jwks_uri") == url
+
+
+NO_HTTPS = "jwks_uri is no https URL; write it with https:// and a host"
+NOT_LOOPBACK = "jwks_uri must use https; http is for loopback addresses only"
+NO_URL = "jwks_uri is no URL; write an https URL"
+SECRET = "jwks_uri must not contain credentials or a fragment"
+ODD = "jwks_uri contains spaces, backslashes, control or non-ASCII characters; percent-encode them"
+
+
+@pytest.mark.parametrize(
+    ("url", "faults"),
+    [
+        ("", [NO_HTTPS]),
+        ("issuer.test", [NO_HTTPS]),
+        ("//issuer.test/", [NO_HTTPS]),
+        ("/jwks.json", [NO_HTTPS]),
+        ("ftp://issuer.test/", [NO_HTTPS]),
+        ("file:///etc/passwd", [NO_HTTPS]),
+        ("javascript:alert(1)", [NO_HTTPS]),
+        ("data:application/json,{}", [NO_HTTPS]),
+        ("unix://socket", [NO_HTTPS]),
+        ("https:issuer.test", [NO_HTTPS]),
+        ("https://", [NO_HTTPS]),
+        ("https:///jwks.json", [NO_HTTPS]),
+        ("https://:443/", [NO_HTTPS]),
+        ("https://user@/", [NO_HTTPS]),
+        ("https:\\\\issuer.test\\", [NO_HTTPS]),
+        ("http://issuer.test/", [NOT_LOOPBACK]),
+        ("http://localhost.issuer.test/", [NOT_LOOPBACK]),
+        ("http://127.0.0.1.issuer.test/", [NOT_LOOPBACK]),
+        ("http://10.0.0.1/", [NOT_LOOPBACK]),
+        ("http://169.254.169.254/", [NOT_LOOPBACK]),
+        ("http://0.0.0.0/", [NOT_LOOPBACK]),
+        ("http://127.1/", [NOT_LOOPBACK]),
+        ("http://2130706433/", [NOT_LOOPBACK]),
+        ("http://[::]/", [NOT_LOOPBACK]),
+        ("http://[2001:db8::1]/", [NOT_LOOPBACK]),
+        ("https://user@issuer.test/", [SECRET]),
+        ("https://user:secret@issuer.test/", [SECRET]),
+        ("https://@issuer.test/", [SECRET]),
+        ("https://:@issuer.test/", [SECRET]),
+        ("https://issuer.test/#keys", [SECRET]),
+        ("https://issuer.test/#", [SECRET]),
+        ("https://issuer.test/a b", [ODD]),
+        (" https://issuer.test/", [ODD]),
+        ("https://issuer.test/\x00", [ODD]),
+        ("https://issuer.test/\r\nHost: evil", [ODD]),
+        ("https://issu\ter.test/", [ODD]),
+        ("https://issuer.test/\x7f", [ODD]),
+        ("https://issuer.test/caf\xe9", [ODD]),
+        ("https://iss\N{CYRILLIC SMALL LETTER U}er.test/", [ODD]),
+        ("https://issuer.test\\.evil.test/", [ODD]),
+        ("https://issuer.test/a\\b", [ODD]),
+        ("https://issuer.test\\@evil.test/", [SECRET, ODD]),
+        ("http://user@issuer.test/a b", [NOT_LOOPBACK, SECRET, ODD]),
+        ("https://[::1/", [NO_URL]),
+        ("https://::1]/", [NO_URL]),
+        ("https://[nonsense]/", [NO_URL]),
+        ("https://issuer.test:99999/", [NO_URL]),
+        ("https://issuer.test:https/", [NO_URL]),
+        ("https://issuer.test:-1/", [NO_URL]),
+    ],
+)
+def test_a_url_not_to_fetch_from(url: str, faults: list[str]) -> None:
+    assert check_url(url, "jwks_uri") == faults
+    with pytest.raises(FetchFailed) as failed:
+        check_fetched_url(url, "jwks_uri")
+    assert failed.value.kind == "bad_url"
+
+
+@pytest.mark.parametrize("url", [None, 1, b"https://issuer.test/", ["https://issuer.test/"]])
+def test_what_is_no_text_is_no_url(url: object) -> None:
+    with pytest.raises(FetchFailed) as failed:
+        check_fetched_url(url, "jwks_uri")
+    assert failed.value.kind == "bad_url"

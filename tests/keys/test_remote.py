@@ -1,0 +1,1026 @@
+"""The promises of DESIGN section 5, row by row, with time and network in the test's hands."""
+
+import asyncio
+import contextvars
+import logging
+from typing import Any
+
+import pytest
+
+from authz_middleware._jose import ALGORITHMS
+from authz_middleware.errors import Code, ConfigurationError
+from authz_middleware.keys import Fetched, FetchFailed, KeySource, RemoteJWKS
+from authz_middleware.keys.remote import MAX_ABSENT
+from authz_middleware.testing import SigningKey
+
+from .helpers import (
+    AMBIGUOUS,
+    CANNOT_SAY,
+    ISSUER,
+    JWKS_URL,
+    METADATA_URL,
+    NEVER_FETCHED,
+    NEW,
+    OLD,
+    RFC8414_URL,
+    TOO_LONG,
+    UNKNOWN,
+    World,
+    at_once,
+    in_loop,
+    json_response,
+    jwks,
+    refusal,
+    retry_after,
+    settle,
+)
+
+HOUR = 3600.0
+
+
+def test_it_is_a_key_source() -> None:
+    assert isinstance(World().source, KeySource)
+
+
+# --- the first requests -----------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_thousand_first_requests_cost_one_discovery_and_one_fetch() -> None:
+    world = World(OLD, jwks_uri=None)
+    keys = await asyncio.gather(*(world.get() for _ in range(1000)))
+    assert {key.kid for key in keys} == {"old"}
+    assert world.network.urls == [METADATA_URL, JWKS_URL]
+
+
+@in_loop
+async def test_requests_that_arrive_during_the_first_fetch_join_it() -> None:
+    world = World(OLD, jwks_uri=None)
+    world.network.gate.clear()
+    requests = []
+    for _ in range(10):
+        requests.append(asyncio.create_task(world.get()))
+        await settle()
+    world.network.gate.set()
+    assert [key.kid for key in await asyncio.gather(*requests)] == ["old"] * 10
+    assert world.network.urls == [METADATA_URL, JWKS_URL]
+
+
+@in_loop
+async def test_a_thousand_first_requests_share_one_failure() -> None:
+    world = World()
+    world.network.fail()
+    assert set(await asyncio.gather(*(refusal(world.source, "old") for _ in range(1000)))) == {NEVER_FETCHED}
+    assert world.network.fetches == 1
+
+
+@in_loop
+async def test_a_failure_is_not_repeated_by_the_next_thousand_requests() -> None:
+    world = World()
+    world.network.fail()
+    await refusal(world.source, "old")
+    world.clock.now += 0.99
+    for _ in range(1000):
+        assert await refusal(world.source, "old") == NEVER_FETCHED
+    assert world.network.fetches == 1
+    world.clock.now += 0.01
+    assert await refusal(world.source, "old") == NEVER_FETCHED
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_a_key_of_another_algorithm_is_another_key() -> None:
+    world = World(OLD)
+    assert (await world.get()).algorithm == "ES256"
+    assert await refusal(world.source, "old", "RS256") == UNKNOWN
+
+
+@in_loop
+async def test_a_token_without_kid_fits_the_only_key() -> None:
+    world = World(OLD)
+    assert (await world.get(None)).kid == "old"
+    assert await refusal(world.source, None, "RS256") == UNKNOWN
+    world.network.publish(OLD, NEW)
+    await world.refresh()
+    assert await refusal(world.source, None) == AMBIGUOUS
+
+
+@in_loop
+async def test_a_token_without_kid_finds_a_key_published_since() -> None:
+    world = World(SigningKey("EdDSA", kid="other"))
+    await world.get("other", "EdDSA")
+    world.network.publish(NEW)
+    assert (await world.get(None)).kid == "new"
+
+
+# --- fresh ------------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_fresh_key_never_waits() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.gate.clear()
+    for _ in range(600):
+        assert world.get_at_once().kid == "old"
+        world.clock.now += 0.999
+
+
+@pytest.mark.parametrize(("part", "due"), [(0.0, 420.0), (0.5, 480.0), (1.0, 540.0)])
+@in_loop
+async def test_it_is_refreshed_ahead_in_the_background(part: float, due: float) -> None:
+    world = World(OLD, jitter=part)
+    await world.get()
+    assert world.jitter.intervals == [(0.7, 0.9)]
+    world.clock.now += due - 0.001
+    await world.get()
+    await settle()
+    assert world.network.fetches == 1
+    world.clock.now += 0.002
+    for _ in range(100):
+        assert world.get_at_once().kid == "old"
+    await settle()
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_only_one_refresh_is_under_way() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.gate.clear()
+    world.clock.now += 500
+    for _ in range(10):
+        assert world.get_at_once().kid == "old"
+        await settle()
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_a_refresh_brings_new_keys_and_a_new_lifetime() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.publish(OLD, NEW)
+    await world.refresh(500)
+    world.network.gate.clear()
+    world.clock.now += 599
+    assert world.get_at_once("new").kid == "new"
+    await settle()
+    assert world.network.fetches == 3
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "lifetime"),
+    [
+        ("", 600),
+        ("public", 600),
+        ("max-age=900", 900),
+        ("public, MAX-AGE=900, must-revalidate", 900),
+        ('max-age="900"', 900),
+        ("max-age=15", 60),
+        ("max-age=0", 60),
+        ("max-age=59", 60),
+        ("max-age=61", 61),
+        ("max-age=3599", 3599),
+        ("max-age=3601", 3600),
+        ("max-age=99999999999999999999999", 3600),
+        ("s-maxage=900", 600),
+        ("x-max-age=900", 600),
+        ("max-age=-1", 600),
+        ("max-age=", 600),
+        ("max-age=NaN", 600),
+        ("s-maxage=100, max-age=900", 900),
+    ],
+)
+@in_loop
+async def test_it_is_fresh_for_max_age_within_bounds(cache_control: str, lifetime: float) -> None:
+    world = World()
+    world.network.publish(OLD, cache_control=cache_control)
+    await world.get()
+    world.network.gate.clear()
+    world.clock.now += lifetime - 0.001
+    assert world.get_at_once().kid == "old"
+    world.clock.now += 0.002
+    assert await world.waits()
+    world.network.gate.set()
+    await settle()
+
+
+# --- revalidation -----------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_an_etag_revalidates_the_set() -> None:
+    world = World()
+    world.network.publish(OLD, etag='"one"')
+    await world.get()
+    world.network.answer(Fetched(304, {"cache-control": "max-age=900"}, b""))
+    await world.refresh()
+    await world.refresh(899)
+    assert [call[1].get("If-None-Match") for call in world.network.calls] == [None, '"one"', '"one"']
+    world.network.gate.clear()
+    world.clock.now += 899
+    assert world.get_at_once().kid == "old"
+
+
+@in_loop
+async def test_a_new_document_brings_a_new_etag_or_none() -> None:
+    world = World()
+    world.network.publish(OLD, etag='"one"')
+    await world.get()
+    world.network.publish(OLD, etag='W/"two"')
+    await world.refresh()
+    world.network.publish(OLD)
+    await world.refresh()
+    await world.refresh()
+    assert [call[1].get("If-None-Match") for call in world.network.calls] == [None, '"one"', 'W/"two"', None]
+
+
+@pytest.mark.parametrize("etag", ["", '"\N{SNOWMAN}"', '"\xe9"'])
+@in_loop
+async def test_an_etag_that_cannot_be_sent_is_not_kept(etag: str) -> None:
+    world = World()
+    world.network.publish(OLD, etag=etag)
+    await world.get()
+    await world.refresh()
+    assert [call[1] for call in world.network.calls] == [{"Accept": "application/json"}] * 2
+
+
+@in_loop
+async def test_an_etag_belongs_to_the_endpoint_that_gave_it() -> None:
+    world = World(jwks_uri=None)
+    world.network.publish(OLD, etag='"one"')
+    await world.get()
+    moved = "https://keys.issuer.test/moved.json"
+    world.network.answers[METADATA_URL] = json_response({"issuer": ISSUER, "jwks_uri": moved})
+    world.network.answers[moved] = json_response(jwks(NEW))
+    world.clock.now += HOUR
+    assert (await world.get("new")).kid == "new"
+    assert world.network.calls[-1] == (moved, {"Accept": "application/json"})
+
+
+@in_loop
+async def test_a_304_nobody_asked_for_is_a_failure() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.answer(Fetched(304, {}, b""))
+    await world.refresh()
+    assert await refusal(world.source, "unknown") == CANNOT_SAY
+
+
+@in_loop
+async def test_a_304_to_the_first_request_of_all_is_a_failure() -> None:
+    world = World()
+    world.network.answer(Fetched(304, {}, b""))
+    assert await refusal(world.source, "old") == NEVER_FETCHED
+
+
+# --- discovery --------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_the_endpoint_is_discovered_anew_after_an_hour() -> None:
+    world = World(OLD, jwks_uri=None)
+    await world.get()
+    await world.refresh(600)
+    await world.refresh(HOUR - 601)
+    assert world.network.urls == [METADATA_URL, JWKS_URL, JWKS_URL, JWKS_URL]
+    await world.refresh(601)
+    assert world.network.urls[4:] == [METADATA_URL, JWKS_URL]
+
+
+@in_loop
+async def test_the_endpoint_is_discovered_anew_after_a_failure() -> None:
+    world = World(OLD, jwks_uri=None)
+    await world.get()
+    world.network.fail()
+    await world.refresh()
+    world.network.publish(OLD)
+    await world.refresh(1)
+    assert world.network.urls == [METADATA_URL, JWKS_URL, JWKS_URL, METADATA_URL, JWKS_URL]
+
+
+@in_loop
+async def test_failed_discovery_is_an_outage() -> None:
+    world = World(OLD, jwks_uri=None)
+    world.network.answers[METADATA_URL] = Fetched(500, {}, b"")
+    assert await refusal(world.source, "old") == NEVER_FETCHED
+    assert world.network.urls == [METADATA_URL]
+
+
+@in_loop
+async def test_an_endpoint_found_by_the_other_form_of_metadata() -> None:
+    world = World(OLD, jwks_uri=None)
+    world.network.answers[RFC8414_URL] = world.network.answers[METADATA_URL]
+    world.network.answers[METADATA_URL] = Fetched(404, {}, b"")
+    assert (await world.get()).kid == "old"
+    assert world.network.urls == [METADATA_URL, RFC8414_URL, JWKS_URL]
+
+
+# --- stale ------------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_stale_set_with_no_failed_attempt_is_awaited_by_everybody() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.publish(NEW)
+    world.network.gate.clear()
+    world.clock.now += 600
+    requests = []
+    for _ in range(50):
+        requests += [asyncio.create_task(refusal(world.source, "old")), asyncio.create_task(world.waits("new"))]
+        await settle()
+    assert not any(request.done() for request in requests[::2])
+    world.network.gate.set()
+    assert set(await asyncio.gather(*requests)) == {UNKNOWN, True}
+    assert world.get_at_once("new").kid == "new"
+
+
+@in_loop
+async def test_awaiting_a_stale_set_is_one_fetch() -> None:
+    world = World(OLD)
+    await world.get()
+    world.clock.now += 600
+    await asyncio.gather(*(world.get() for _ in range(1000)))
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_a_refresh_ahead_under_way_is_awaited_once_the_set_is_stale() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.gate.clear()
+    world.clock.now += 590
+    assert world.get_at_once().kid == "old"
+    await settle()
+    world.clock.now += 10
+    assert await world.waits()
+    world.network.gate.set()
+    await world.get()
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_a_stale_set_after_a_failed_refresh_does_not_wait() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.fail()
+    await world.refresh()
+    world.network.publish(NEW)
+    world.network.gate.clear()
+    world.clock.now += 60
+    for _ in range(100):
+        assert world.get_at_once().kid == "old"
+    await settle()
+    assert world.network.fetches == 3
+
+
+@in_loop
+async def test_a_failed_refresh_ahead_counts() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.fail()
+    await world.refresh(500)
+    world.network.gate.clear()
+    world.clock.now += 200
+    assert world.get_at_once().kid == "old"
+
+
+# --- unknown keys -----------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_the_first_token_of_a_new_key_succeeds() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.publish(OLD, NEW)
+    assert (await world.get("new")).kid == "new"
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_the_first_thousand_tokens_of_a_new_key_succeed_with_one_fetch() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.publish(NEW)
+    assert {key.kid for key in await asyncio.gather(*(world.get("new") for _ in range(1000)))} == {"new"}
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_tokens_of_a_new_key_outlast_a_fetch_that_asked_too_early() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.gate.clear()
+    world.clock.now += 500
+    await world.get()
+    await settle()  # the refresh has asked, and will be told of the old key only
+    world.network.publish(OLD, NEW)
+    requests = [asyncio.create_task(world.get("new")) for _ in range(1000)]
+    await settle()
+    assert world.network.fetches == 2
+    world.network.gate.set()
+    assert {key.kid for key in await asyncio.gather(*requests)} == {"new"}
+    assert world.network.fetches == 3
+
+
+@in_loop
+async def test_a_new_key_in_the_fetch_under_way_costs_no_other() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.publish(OLD, NEW)
+    world.clock.now += 500
+    assert (await world.get("new")).kid == "new"
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_a_key_missing_from_a_fetch_begun_by_its_token_costs_no_other() -> None:
+    world = World(OLD)
+    assert await refusal(world.source, "unknown") == UNKNOWN
+    assert world.network.fetches == 1
+    world.clock.now += 500
+    assert await refusal(world.source, "nobody") == UNKNOWN
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_a_flood_of_unknown_keys_costs_two_fetches_and_one_more_each_15_seconds() -> None:
+    world = World(OLD)
+    await world.get()
+    for number in range(10_000):
+        assert await refusal(world.source, f"unknown-{number}") == UNKNOWN
+    assert world.network.fetches == 1 + 2
+    for seconds, fetches in [(14.9, 3), (0.1, 4), (14.9, 4), (0.2, 5), (45, 7)]:
+        world.clock.now += seconds
+        for number in range(100):
+            assert await refusal(world.source, f"{world.clock.now}-{number}") == UNKNOWN
+        assert world.network.fetches == fetches
+        assert world.get_at_once().kid == "old"
+
+
+@in_loop
+async def test_a_flood_all_at_once_costs_no_more() -> None:
+    world = World(OLD)
+    await world.get()
+    flood = await asyncio.gather(*(refusal(world.source, f"unknown-{number}") for number in range(10_000)))
+    assert set(flood) == {UNKNOWN}
+    assert world.network.fetches == 1 + 2
+
+
+@in_loop
+async def test_a_flood_at_the_start_costs_no_more() -> None:
+    world = World(OLD)
+    flood = await asyncio.gather(*(refusal(world.source, f"unknown-{number}") for number in range(10_000)))
+    assert set(flood) == {UNKNOWN}
+    assert world.network.fetches <= 1 + 2
+
+
+@in_loop
+async def test_under_a_flood_a_new_key_works_within_15_seconds() -> None:
+    world = World(OLD)
+    await world.get()
+    for number in range(100):
+        await refusal(world.source, f"unknown-{number}")
+    world.network.publish(OLD, NEW)
+    assert await refusal(world.source, "new") == UNKNOWN
+    world.clock.now += 15
+    await refusal(world.source, "unknown-again")  # whoever comes first asks for all
+    assert world.get_at_once("new").kid == "new"
+
+
+@in_loop
+async def test_the_bucket_survives_a_clock_that_goes_backwards() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.publish(OLD, cache_control="max-age=3600")
+    world.clock.now += 100
+    await refusal(world.source, "one")
+    world.source._retry_at = world.clock.now = world.clock.now - 90
+    await refusal(world.source, "two")
+    world.clock.now += 15
+    world.network.publish(OLD, NEW)
+    assert (await world.get("new")).kid == "new"
+
+
+@in_loop
+async def test_an_absent_key_is_remembered_until_the_next_document() -> None:
+    world = World()
+    world.network.publish(OLD, etag='"one"', cache_control="max-age=3600")
+    await world.get()
+    assert await refusal(world.source, "new") == UNKNOWN
+    world.network.publish(OLD, NEW, cache_control="max-age=3600")
+    world.clock.now += 100
+    assert await refusal(world.source, "new") == UNKNOWN
+    assert world.network.fetches == 2
+    await refusal(world.source, "another")
+    assert world.get_at_once("new").kid == "new"
+
+
+@in_loop
+async def test_an_absent_key_is_remembered_for_its_algorithm() -> None:
+    world = World(OLD)
+    await world.get()
+    assert await refusal(world.source, "new", "RS256") == UNKNOWN
+    world.network.publish(OLD, NEW)
+    assert (await world.get("new")).kid == "new"
+
+
+@in_loop
+async def test_a_document_that_has_not_changed_keeps_the_memory() -> None:
+    world = World()
+    world.network.publish(OLD, etag='"one"')
+    await world.get()
+    await refusal(world.source, "unknown")
+    world.network.answer(Fetched(304, {}, b""))
+    await world.refresh()
+    fetches = world.network.fetches
+    assert await refusal(world.source, "unknown") == UNKNOWN
+    assert world.network.fetches == fetches
+
+
+@in_loop
+async def test_a_304_answers_a_search() -> None:
+    world = World()
+    world.network.publish(OLD, etag='"one"')
+    await world.get()
+    world.network.answer(Fetched(304, {}, b""))
+    for _ in range(3):
+        assert await refusal(world.source, "unknown") == UNKNOWN
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_a_new_document_ends_the_memory() -> None:
+    world = World(OLD)
+    await world.get()
+    await refusal(world.source, "unknown")
+    await world.refresh()
+    fetches = world.network.fetches
+    assert await refusal(world.source, "unknown") == UNKNOWN
+    assert world.network.fetches == fetches + 1
+
+
+@in_loop
+async def test_the_memory_is_bounded() -> None:
+    world = World(OLD)
+    await world.get()
+    await asyncio.gather(*(refusal(world.source, f"unknown-{number}") for number in range(3 * MAX_ABSENT)))
+    assert len(world.source._absent) == MAX_ABSENT == 1024
+    fetches = world.network.fetches
+    world.clock.now += 15
+    assert await refusal(world.source, f"unknown-{3 * MAX_ABSENT - 1}") == UNKNOWN
+    assert world.network.fetches == fetches + 1
+
+
+@in_loop
+async def test_an_unknown_key_is_an_outage_while_the_latest_fetch_has_failed() -> None:
+    world = World(OLD)
+    await world.get()
+    assert await refusal(world.source, "absent") == UNKNOWN
+    world.network.fail()
+    assert await refusal(world.source, "unknown") == CANNOT_SAY
+    assert await refusal(world.source, "unknown") == CANNOT_SAY
+    assert await refusal(world.source, "absent") == CANNOT_SAY
+    assert await retry_after(world.source, "unknown") == 1
+    assert world.network.fetches == 3
+    world.network.publish(OLD)
+    world.clock.now += 15
+    assert await refusal(world.source, "unknown") == UNKNOWN
+
+
+@in_loop
+async def test_a_search_in_a_fetch_that_fails_is_an_outage() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.fail()
+    world.network.gate.clear()
+    world.clock.now += 500
+    await world.get()
+    await settle()
+    requests = [asyncio.create_task(refusal(world.source, f"unknown-{number}")) for number in range(10)]
+    await settle()
+    world.network.gate.set()
+    assert set(await asyncio.gather(*requests)) == {CANNOT_SAY}
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_a_flood_during_an_outage_does_not_fetch_more() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.fail()
+    for number in range(1000):
+        assert await refusal(world.source, f"unknown-{number}") == CANNOT_SAY
+    assert world.network.fetches == 2
+
+
+# --- outages ----------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_known_keys_work_until_an_hour_after_the_last_contact() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.fail()
+    for _ in range(359):
+        world.clock.now += 10
+        assert (await world.get()).kid == "old"
+        await settle()
+    world.clock.now += 9.999
+    assert (await world.get()).kid == "old"
+    await settle()
+    world.clock.now += 0.001
+    assert await refusal(world.source, "old") == TOO_LONG
+    world.network.publish(OLD)
+    world.clock.now += 40
+    assert (await world.get()).kid == "old"
+
+
+@in_loop
+async def test_an_hour_counts_from_the_last_contact_that_brought_nothing_new() -> None:
+    world = World()
+    world.network.publish(OLD, etag='"one"')
+    await world.get()
+    world.network.answer(Fetched(304, {}, b""))
+    await world.refresh()
+    world.network.fail()
+    await world.refresh(HOUR - 1)
+    world.clock.now += 1
+    assert await refusal(world.source, "old") == TOO_LONG
+
+
+@in_loop
+async def test_a_set_left_alone_too_long_is_awaited() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.publish(NEW)
+    world.clock.now += 10 * HOUR
+    assert (await world.get("new")).kid == "new"
+
+
+@in_loop
+async def test_a_set_left_alone_too_long_is_not_used_if_the_fetch_fails() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.fail()
+    world.clock.now += HOUR
+    assert await refusal(world.source, "old") == TOO_LONG
+
+
+@in_loop
+async def test_after_the_hour_a_fetch_under_way_is_awaited_by_everybody() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.fail()
+    await world.refresh()
+    world.clock.now += HOUR
+    world.network.publish(OLD)
+    world.network.gate.clear()
+    requests = [asyncio.create_task(world.get()) for _ in range(100)]
+    await settle()
+    world.network.gate.set()
+    await asyncio.gather(*requests)
+    assert world.network.fetches == 3
+
+
+@pytest.mark.parametrize(("tolerance", "seconds"), [(0.0, 600.0), (100.0, 600.0), (601.0, 601.0), (7200.0, 7200.0)])
+@in_loop
+async def test_the_tolerance_of_outages_is_configurable(tolerance: float, seconds: float) -> None:
+    world = World(OLD, outage_tolerance=tolerance)
+    await world.get()
+    world.network.fail()
+    await world.refresh(seconds - 0.01)
+    world.clock.now += 0.02
+    assert await refusal(world.source, "old") == TOO_LONG
+
+
+@in_loop
+async def test_retries_back_off_from_1_to_30_seconds() -> None:
+    world = World(OLD)
+    world.network.fail()
+    for attempt, seconds in enumerate([1, 2, 4, 8, 16, 30, 30, 30], start=1):
+        assert await retry_after(world.source) == seconds
+        assert world.network.fetches == attempt
+        world.clock.now += seconds - 0.25
+        assert await retry_after(world.source) == 1
+        assert world.network.fetches == attempt
+        world.clock.now += 0.25
+    assert set(world.jitter.intervals) == {(0.75, 1.25)}
+
+
+@pytest.mark.parametrize(("part", "seconds"), [(0.0, 23), (1.0, 38)])
+@in_loop
+async def test_the_back_off_is_jittered_and_said_in_whole_seconds_rounded_up(part: float, seconds: int) -> None:
+    world = World(OLD, jitter=part)
+    world.network.fail()
+    for _ in range(200):
+        await refusal(world.source, "old")
+        world.clock.now += 40
+    assert await retry_after(world.source) == seconds
+
+
+@in_loop
+async def test_background_retries_of_a_known_key_back_off_too() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.fail()
+    await world.refresh()
+    attempts = []
+    for second in range(100):
+        before = world.network.fetches
+        assert world.get_at_once().kid == "old"
+        await settle()
+        attempts += [second] * (world.network.fetches - before)
+        world.clock.now += 1
+    assert attempts == [1, 3, 7, 15, 31, 61, 91]
+
+
+@in_loop
+async def test_a_success_resets_the_back_off() -> None:
+    world = World(OLD)
+    world.network.fail()
+    for _ in range(5):
+        await refusal(world.source, "old")
+        world.clock.now += 30
+    world.network.publish(OLD)
+    await world.get()
+    world.network.fail()
+    world.clock.now += HOUR
+    assert await retry_after(world.source) == 1
+
+
+# --- what replaces a set ----------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_withdrawn_key_stops_at_the_next_refresh() -> None:
+    world = World(OLD, NEW)
+    await world.get("new")
+    world.network.publish(OLD)
+    assert world.get_at_once("new").kid == "new"
+    await world.refresh(500)
+    assert await refusal(world.source, "new") == UNKNOWN
+
+
+@in_loop
+async def test_an_empty_set_withdraws_all_keys() -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.publish()
+    world.clock.now += 600
+    assert await refusal(world.source, "old") == UNKNOWN
+    assert await refusal(world.source, None) == UNKNOWN
+
+
+@in_loop
+async def test_a_key_that_changes_under_its_kid_is_replaced() -> None:
+    world = World(OLD)
+    first = await world.get()
+    changed = SigningKey("ES256", kid="old")
+    world.network.publish(changed)
+    world.clock.now += 600
+    assert (await world.get()).material != first.material
+
+
+BROKEN: dict[str, Any] = {
+    "not JSON": Fetched(200, {}, b"<html>"),
+    "cut off": Fetched(200, {}, b'{"keys": ['),
+    "empty": Fetched(200, {}, b""),
+    "array": json_response([OLD.jwk()]),
+    "no keys": json_response({}),
+    "keys no array": json_response({"keys": {"old": OLD.jwk()}}),
+    "unusable keys only": json_response({"keys": [{**OLD.jwk(), "use": "enc"}]}),
+    "duplicates only": json_response({"keys": [OLD.jwk(), SigningKey("ES256", kid="old").jwk()]}),
+    "too many keys": json_response({"keys": [OLD.jwk()] * 101}),
+    "too large": Fetched(200, {}, b'{"keys": []}' + b" " * 512 * 1024),
+    "500": json_response({"keys": []}, 500),
+    "404": json_response({"keys": []}, 404),
+    "302": json_response({"keys": []}, 302, location="https://elsewhere.test/"),
+    "201": json_response({"keys": []}, 201),
+    "OSError": OSError(),
+    "ValueError": ValueError(),
+    "TimeoutError": TimeoutError(),
+    "FetchFailed": FetchFailed("own"),
+    "cancelled inside": asyncio.CancelledError(),
+    "no response": None,
+    "text for bytes": Fetched(200, {}, '{"keys": []}'),  # type: ignore[arg-type]
+    "no headers": Fetched(200, None, b'{"keys": []}'),  # type: ignore[arg-type]
+    "headers no text": Fetched(200, {"cache-control": 60}, b'{"keys": []}'),  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+@in_loop
+async def test_a_broken_answer_never_replaces_a_good_set(answer: Any) -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.answer(answer)
+    await world.refresh()
+    assert world.network.fetches == 2
+    world.network.gate.clear()
+    assert world.get_at_once().kid == "old"
+    assert await refusal(world.source, "unknown") == CANNOT_SAY
+    assert world.network.fetches == 2
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+@in_loop
+async def test_a_broken_first_answer_is_an_outage_that_backs_off(answer: Any) -> None:
+    world = World()
+    world.network.answer(answer)
+    assert set(await asyncio.gather(*(refusal(world.source, "old") for _ in range(10)))) == {NEVER_FETCHED}
+    assert await retry_after(world.source) == 1
+    assert world.network.fetches == 1
+    world.network.publish(OLD)
+    world.clock.now += 1
+    assert (await world.get()).kid == "old"
+
+
+# --- tasks and loops --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leaver", [0, 1, 9])
+@in_loop
+async def test_a_request_that_goes_away_does_not_cancel_the_fetch_for_the_others(leaver: int) -> None:
+    world = World(OLD)
+    world.network.gate.clear()
+    requests = [asyncio.create_task(world.get()) for _ in range(10)]
+    await settle()
+    requests[leaver].cancel()
+    await settle()
+    world.network.gate.set()
+    results = await asyncio.gather(*requests, return_exceptions=True)
+    left = [number for number, result in enumerate(results) if isinstance(result, asyncio.CancelledError)]
+    assert left == [leaver]
+    assert world.network.fetches == 1
+
+
+@in_loop
+async def test_a_fetch_goes_on_when_everybody_has_gone() -> None:
+    world = World(OLD)
+    world.network.gate.clear()
+    assert await world.waits()
+    world.network.gate.set()
+    await settle()
+    assert world.get_at_once().kid == "old"
+    assert world.network.fetches == 1
+
+
+@in_loop
+async def test_a_fetch_that_was_ended_from_outside_is_repeated_by_the_next_request() -> None:
+    world = World(OLD)
+    world.network.gate.clear()
+    requests = [asyncio.create_task(refusal(world.source, "old")) for _ in range(10)]
+    await settle()
+    flight = world.source._flight
+    assert flight is not None
+    flight.cancel()
+    assert set(await asyncio.gather(*requests)) == {NEVER_FETCHED}
+    world.network.gate.set()
+    assert (await world.get()).kid == "old"
+    assert world.network.fetches == 2
+
+
+@in_loop
+async def test_an_outage_says_one_second_where_no_retry_is_set() -> None:
+    world = World(OLD)
+    world.network.gate.clear()
+    request = asyncio.create_task(retry_after(world.source))
+    await settle()
+    assert world.source._flight is not None
+    world.source._flight.cancel()
+    assert await request == 1
+
+
+@in_loop
+async def test_a_failed_fetch_leaves_no_unread_exception() -> None:
+    complaints: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    for answer in BROKEN.values():
+        world = World(OLD)
+        await world.get()
+        world.network.answer(answer)
+        world.clock.now += 500
+        await world.get()
+        await settle()
+        del world
+    assert complaints == []
+
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="none")
+
+
+@in_loop
+async def test_the_shared_fetch_does_not_run_in_the_context_of_the_request_that_began_it() -> None:
+    seen: list[str] = []
+
+    async def fetch(url: str, headers: object) -> Fetched:
+        seen.append(request_id.get())
+        return json_response(jwks(OLD))
+
+    request_id.set("first")
+    source = RemoteJWKS(ISSUER, ALGORITHMS, jwks_uri=JWKS_URL, fetch=fetch)
+    await source.get("old", "ES256")
+    assert seen == ["none"]
+
+
+def test_one_source_serves_several_event_loops_in_turn() -> None:
+    world = World(OLD)
+
+    async def cut_short() -> None:
+        world.network.gate = asyncio.Event()
+        assert await world.waits()
+
+    asyncio.run(cut_short())  # the loop ends with the fetch under way
+    world.network.gate = asyncio.Event()
+    world.network.gate.set()
+    assert asyncio.run(world.get()).kid == "old"
+    world.clock.now += 600
+    assert asyncio.run(world.get()).kid == "old"
+    assert world.network.fetches == 3
+
+
+def test_a_fetch_on_another_loop_is_not_awaited_and_does_not_undo_a_newer_one() -> None:
+    world = World(OLD)
+    slow, fast = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        held_up = asyncio.Event()
+        world.network.gate = held_up
+        request = slow.create_task(world.get())
+        slow.run_until_complete(settle())
+        world.network.gate = asyncio.Event()
+        world.network.gate.set()
+        world.network.publish(NEW)
+        assert fast.run_until_complete(world.get("new")).kid == "new"
+        held_up.set()
+        outcome = slow.run_until_complete(asyncio.gather(request, return_exceptions=True))
+        assert [getattr(result, "code", None) for result in outcome] == [Code.UNKNOWN_KEY]
+        assert fast.run_until_complete(world.get("new")).kid == "new"
+    finally:
+        slow.close()
+        fast.close()
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="eager tasks came with Python 3.12")
+@in_loop
+async def test_eager_tasks_change_nothing() -> None:
+    asyncio.get_running_loop().set_task_factory(getattr(asyncio, "eager_task_factory"))  # noqa: B009
+    world = World(OLD, jwks_uri=None)
+    await asyncio.gather(*(world.get() for _ in range(1000)))
+    world.network.publish(OLD, NEW)
+    await asyncio.gather(*(world.get("new") for _ in range(1000)))
+    assert world.network.urls == [METADATA_URL, JWKS_URL, JWKS_URL]
+
+
+def test_without_asyncio_there_is_a_clear_error() -> None:
+    world = World(OLD)
+    with pytest.raises(ConfigurationError, match="run the application on asyncio"):
+        at_once(world.get())
+    assert asyncio.run(world.get()).kid == "old"
+
+
+def test_under_trio_there_is_a_clear_error() -> None:
+    trio = pytest.importorskip("trio", reason="trio is not installed")
+    world = World(OLD)
+    with pytest.raises(ConfigurationError, match="run the application on asyncio"):
+        trio.run(world.get)
+
+
+# --- logs -------------------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def _outage_and_recovery(world: World) -> None:
+    await world.get()
+    world.network.answer(OSError("https://secret.test/"))
+    await world.refresh()
+    for _ in range(5):
+        await refusal(world.source, "token-kid")
+        await world.refresh(30)
+    world.network.publish(OLD)
+    for _ in range(3):
+        await world.refresh(30)
+
+
+def test_an_outage_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="authz_middleware")
+    _outage_and_recovery(World(OLD, jwks_uri=None))
+    records = [record for record in caplog.records if record.name == "authz_middleware"]
+    assert [record.levelname for record in records] == ["WARNING", "INFO"]
+    assert all(ISSUER in record.getMessage() and record.exc_info is None for record in records)
+    assert "transport" in records[0].getMessage()
+
+
+def test_logs_name_neither_tokens_nor_foreign_urls(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="authz_middleware")
+    _outage_and_recovery(World(OLD, jwks_uri=None))
+    assert not any(text in caplog.text for text in ("token-kid", "secret.test", "keys.issuer.test", "well-known"))
+
+
+def test_nothing_is_logged_while_all_is_well(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="authz_middleware")
+    world = World(OLD)
+    asyncio.run(world.get())
+    asyncio.run(world.refresh())
+    assert [record for record in caplog.records if record.name == "authz_middleware"] == []

@@ -1,0 +1,90 @@
+"""Key sources that need no network."""
+
+import asyncio
+
+import pytest
+
+from authz_middleware._jose import ALGORITHMS, VerificationKey
+from authz_middleware.errors import ConfigurationError
+from authz_middleware.keys import KeySource, SecretKey, StaticJWKS
+from authz_middleware.testing import SigningKey
+
+from .helpers import AMBIGUOUS, NEW, OLD, UNKNOWN, at_once, jwks, refusal
+
+
+def test_a_static_document_gives_its_keys_at_once() -> None:
+    source = StaticJWKS(jwks(OLD, NEW))
+    assert isinstance(source, KeySource)
+    assert at_once(source.get("new", "ES256")).kid == "new"
+
+
+def test_a_static_document_is_read_once() -> None:
+    document = jwks(OLD)
+    source = StaticJWKS(document)
+    document["keys"] = []
+    assert at_once(source.get("old", "ES256")).kid == "old"
+
+
+@pytest.mark.parametrize(("kid", "algorithm"), [("unknown", "ES256"), ("old", "RS256"), (None, "RS256"), ("", "ES256")])
+def test_a_key_that_is_not_there_is_unknown(kid: str | None, algorithm: str) -> None:
+    assert asyncio.run(refusal(StaticJWKS(jwks(OLD)), kid, algorithm)) == UNKNOWN
+
+
+def test_a_token_without_kid_must_fit_one_key() -> None:
+    assert at_once(StaticJWKS(jwks(OLD)).get(None, "ES256")).kid == "old"
+    assert asyncio.run(refusal(StaticJWKS(jwks(OLD, NEW)), None)) == AMBIGUOUS
+
+
+def test_an_empty_document_knows_no_key() -> None:
+    assert asyncio.run(refusal(StaticJWKS({"keys": []}), "old")) == UNKNOWN
+
+
+def test_keys_the_issuer_may_not_use_are_skipped() -> None:
+    source = StaticJWKS({"keys": [OLD.jwk(), SigningKey("EdDSA", kid="ed").jwk()]}, frozenset({"EdDSA"}))
+    assert asyncio.run(refusal(source, "old")) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"keys": OLD.jwk()},
+        OLD.jwk(),
+        {"keys": [{**OLD.jwk(), "use": "enc"}]},
+        {"keys": [OLD.jwk()] * 2},
+        {"keys": [OLD.jwk()] * 101},
+        {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]},
+    ],
+)
+def test_a_document_without_usable_keys_is_a_mistake_that_says_what_to_write(document: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="pass a JWKS document such as"):
+        StaticJWKS(document)
+
+
+def test_a_document_of_keys_for_other_algorithms_is_a_mistake() -> None:
+    with pytest.raises(ConfigurationError, match="holds no usable key"):
+        StaticJWKS(jwks(OLD), ALGORITHMS - {"ES256"})
+
+
+@pytest.mark.parametrize("kid", [None, "any"])
+def test_a_secret_is_the_key_of_every_token(kid: str | None) -> None:
+    source = SecretKey(b"s" * 32)
+    assert isinstance(source, KeySource)
+    key = at_once(source.get(kid, "HS256"))
+    assert (key.kid, key.algorithm, key.material) == (None, "HS256", b"s" * 32)
+
+
+def test_secrets_never_show() -> None:
+    key = at_once(SecretKey(b"hush" * 8).get(None, "HS256"))
+    assert "hush" not in repr(key)
+
+
+def test_an_application_may_bring_a_source_of_its_own() -> None:
+    class Own:
+        async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
+            return await StaticJWKS(jwks(OLD)).get("old", algorithm)
+
+    source: KeySource = Own()
+    assert isinstance(source, KeySource)
+    assert at_once(source.get(None, "ES256")).kid == "old"
+    assert not isinstance(object(), KeySource)

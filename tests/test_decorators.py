@@ -1,0 +1,828 @@
+"""`requires` and its family: what they guard, what they refuse to guard, and that they never open anything."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from authz_middleware import (
+    ConfigurationError,
+    authenticated,
+    policy,
+    public,
+    requires,
+    requires_permissions,
+    requires_scopes,
+)
+from authz_middleware.context import bound
+from authz_middleware.decorators import Guard, Requirement, Stated, combine, decorated_too_late, stated_access
+from authz_middleware.errors import Code, InsufficientScope, MissingToken, Reason
+from authz_middleware.policy import AUTHENTICATED, PUBLIC, Policy
+from authz_middleware.testing import LocalIssuer
+
+from .apps import (
+    Calls,
+    Foreign,
+    ask,
+    authz,
+    bearer,
+    client,
+    context,
+    endpoint,
+    expect_forbidden,
+    expect_missing,
+    expect_no_policy,
+    expect_ok,
+    grants,
+    http_scope,
+    starlette_app,
+)
+
+# --- every kind of function, called directly --------------------------------------------------------------------------
+
+
+def plain(calls: Calls, value: int = 1) -> int:
+    calls.note()
+    return value
+
+
+async def coroutine(calls: Calls, value: int = 1) -> int:
+    calls.note()
+    return value
+
+
+def generator(calls: Calls, value: int = 1) -> Generator[int, int | None, str]:
+    calls.note()
+    sent = yield value
+    return f"sent {sent}"
+
+
+async def async_generator(calls: Calls, value: int = 1) -> AsyncGenerator[int]:
+    calls.note()
+    yield value
+
+
+class Methods:
+    @requires("x")
+    def plain(self, calls: Calls, value: int = 1) -> int:
+        calls.note()
+        return value
+
+    @requires("x")
+    async def coroutine(self, calls: Calls, value: int = 1) -> int:
+        calls.note()
+        return value
+
+    @staticmethod
+    @requires("x")
+    def static(calls: Calls, value: int = 1) -> int:
+        calls.note()
+        return value
+
+    @classmethod
+    @requires("x")
+    def of_class(cls, calls: Calls, value: int = 1) -> int:
+        calls.note()
+        return value
+
+
+async def outcome(function: Callable[..., Any], calls: Calls) -> object:
+    """Return the first thing a function of any kind gives."""
+    result = function(calls, value=2)
+    if inspect.isawaitable(result):
+        return await result
+    if isinstance(result, Iterator):
+        return next(result)
+    if isinstance(result, AsyncIterator):
+        return await anext(result)
+    return result
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "plain": requires("x")(plain),
+    "coroutine": requires("x")(coroutine),
+    "generator": requires("x")(generator),
+    "async generator": requires("x")(async_generator),
+    "partial": requires("x")(functools.partial(plain, value=1)),
+    "async partial": requires("x")(functools.partial(coroutine, value=1)),
+    "partial of guarded": functools.partial(requires("x")(plain), value=1),
+    "lambda": requires("x")(lambda calls, value=1: plain(calls, value)),
+    "method": Methods().plain,
+    "async method": Methods().coroutine,
+    "static method": Methods.static,
+    "class method": Methods.of_class,
+    "bound method": requires("x")(SimpleNamespace(m=functools.partial(plain)).m),
+}
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_every_kind_of_function_decides_before_it_runs(kind: str) -> None:
+    calls = Calls()
+
+    async def called_with(scopes: str | None) -> object:
+        with bound(context(None if scopes is None else grants(scopes)), {}):
+            return await outcome(FUNCTIONS[kind], calls)
+
+    with pytest.raises(InsufficientScope) as refused:
+        asyncio.run(called_with("y"))
+    assert (refused.value.code, refused.value.reason) == (Code.INSUFFICIENT_SCOPE, Reason.GRANT_MISSING)
+    assert (refused.value.required, refused.value.scope) == ((("x",),), ("x",))
+    with pytest.raises(MissingToken) as missing:
+        asyncio.run(called_with(None))
+    assert missing.value.scope == ("x",)
+    assert not calls
+    assert asyncio.run(called_with("x")) == 2
+    assert calls.names == ["handler"]
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_without_the_middleware_every_kind_is_an_error(kind: str) -> None:
+    calls = Calls()
+    with pytest.raises(ConfigurationError, match="add_middleware"):
+        asyncio.run(outcome(FUNCTIONS[kind], calls))
+    assert not calls
+
+
+@pytest.mark.parametrize("kind", FUNCTIONS)
+def test_what_is_guarded_says_so(kind: str) -> None:
+    assert stated_access(FUNCTIONS[kind]) == requires("x").access
+
+
+def test_public_without_the_middleware_is_an_error_too() -> None:
+    with pytest.raises(ConfigurationError):
+        public(plain)(Calls())
+
+
+def test_public_lets_anybody_in() -> None:
+    with bound(context(None), {}):
+        assert public(plain)(Calls(), 3) == 3
+
+
+def test_a_generator_passes_on_what_is_sent_and_returned() -> None:
+    with bound(context(grants("x")), {}):
+        running = requires("x")(generator)(Calls())
+        assert next(running) == 1
+        with pytest.raises(StopIteration) as stopped:
+            running.send(5)
+    assert stopped.value.value == "sent 5"
+
+
+def test_an_async_generator_is_closed_with_its_guard() -> None:
+    closed: list[str] = []
+
+    @requires("x")
+    async def items() -> AsyncGenerator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append("closed")
+
+    async def run() -> None:
+        with bound(context(grants("x")), {}):
+            running = items()
+            assert await anext(running) == 1
+            await running.aclose()
+            assert [item async for item in items()] == [1, 2]
+
+    asyncio.run(run())
+    assert closed == ["closed", "closed"]
+
+
+@pytest.mark.parametrize("function", [plain, coroutine, generator, async_generator])
+def test_kind_name_and_signature_are_preserved(function: Callable[..., Any]) -> None:
+    guarded = requires("x")(function)
+    assert guarded is not function
+    assert (guarded.__name__, guarded.__doc__) == (function.__name__, function.__doc__)
+    assert inspect.signature(guarded) == inspect.signature(function)
+    for is_kind in (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction):
+        assert is_kind(guarded) == is_kind(function)
+
+
+def test_the_decorated_function_itself_stays_as_it_was() -> None:
+    requires("x")(plain)
+    assert stated_access(plain) is None
+    assert plain(Calls(), 3) == 3
+
+
+# --- stacking ---------------------------------------------------------------------------------------------------------
+
+
+def test_stacked_decorators_add_up() -> None:
+    stacked = requires("a")(requires_scopes("b")(requires_permissions("c")(plain)))
+    assert stated_access(stacked) == policy.any_of("a") & policy.scope("b") & policy.permission("c")
+    for lacking in (grants("b", "c"), grants("a", "b c"), grants("a b")):
+        with bound(context(lacking), {}), pytest.raises(InsufficientScope):
+            stacked(Calls())
+    with bound(context(grants("a b", "c")), {}):
+        assert stacked(Calls()) == 1
+
+
+def test_stacked_decorators_wrap_once() -> None:
+    once = requires("a")(plain)
+    twice = requires("b")(once)
+    assert inspect.unwrap(twice) is plain
+    assert vars(twice)["__wrapped__"] is plain
+
+
+def test_authenticated_beside_requires_adds_nothing() -> None:
+    stacked = authenticated(requires("a")(plain))
+    with bound(context(grants("b")), {}), pytest.raises(InsufficientScope):
+        stacked(Calls())
+
+
+def test_authenticated_takes_any_token_and_no_anonymous() -> None:
+    guarded = authenticated(plain)
+    with bound(context(grants()), {}):
+        assert guarded(Calls()) == 1
+    with bound(context(None), {}), pytest.raises(MissingToken):
+        guarded(Calls())
+
+
+@pytest.mark.parametrize("inner", [requires("a"), authenticated, requires_scopes("a")])
+def test_public_beside_a_requirement_is_an_error(inner: Requirement) -> None:
+    with pytest.raises(ConfigurationError, match="both @public and guarded; keep one"):
+        public(inner(plain))
+    with pytest.raises(ConfigurationError, match="both @public and guarded; keep one"):
+        inner(public(plain))
+
+
+def test_public_twice_is_public() -> None:
+    assert stated_access(public(public(plain))) is PUBLIC
+
+
+def test_two_statements_say_both() -> None:
+    assert combine(PUBLIC, None, "f") is PUBLIC
+    assert combine(AUTHENTICATED, requires("a").access, "f") == policy.all_of(AUTHENTICATED, "a")
+
+
+@pytest.mark.parametrize(
+    ("made", "same"),
+    [
+        (requires("a", "b"), policy.any_of("a") & "b"),
+        (requires(policy.scope("a") | policy.permission("b")), policy.scope("a") | policy.permission("b")),
+        (requires_scopes("a", "b"), policy.scope("a") & policy.scope("b")),
+        (requires_permissions("a", "two words"), policy.permission("a") & policy.permission("two words")),
+        (requires_scopes("openid"), policy.scope("openid")),
+    ],
+)
+def test_what_the_decorators_require(made: Requirement, same: Policy) -> None:
+    assert made.access == same
+
+
+@pytest.mark.parametrize("make", [requires, requires_scopes, requires_permissions])
+def test_an_empty_requirement_says_what_to_write(make: Callable[..., Requirement]) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{make.__name__}\(\) is empty.*write {make.__name__}\("):
+        make()
+    with pytest.raises(ConfigurationError, match=f"^{make.__name__} was given an empty string"):
+        make("")
+    with pytest.raises(ConfigurationError, match=f"^{make.__name__} takes strings, not a list"):
+        make(["a"])
+
+
+def test_terms_cannot_be_passed_where_values_are_meant() -> None:
+    with pytest.raises(ConfigurationError):
+        requires_scopes(policy.scope("a"))  # type: ignore[arg-type]
+
+
+# --- what cannot be guarded -------------------------------------------------------------------------------------------
+
+
+class Callable_:  # noqa: N801
+    def __call__(self, request: Request) -> Response:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        None,
+        1,
+        "name",
+        [plain],
+        object(),
+        Callable_(),
+        Callable_,
+        int,
+        Route("/", endpoint),
+        Mount("/", Router()),
+        property(plain),
+        staticmethod(plain),
+        classmethod(lambda *_: None),
+        policy.scope("a"),
+        authenticated,
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_guarded_is_an_error(target: object) -> None:
+    with pytest.raises(ConfigurationError, match="below the route decorator"):
+        requires("x")(target)
+
+
+def test_forgotten_parentheses_are_an_error() -> None:
+    with pytest.raises(ConfigurationError):
+        requires(plain)  # type: ignore[arg-type]
+
+
+def test_what_has_no_signature_is_no_asgi_application() -> None:
+    class Odd:
+        __signature__ = "none"
+
+        def __call__(self) -> None:
+            raise NotImplementedError
+
+    with pytest.raises(ConfigurationError):
+        requires("x")(Odd())
+
+
+# --- the wrong order --------------------------------------------------------------------------------------------------
+
+
+def test_a_function_decorated_too_late_is_found() -> None:
+    def late() -> None:
+        raise NotImplementedError
+
+    assert decorated_too_late(late) is None
+    requires_scopes("x")(late)
+    assert decorated_too_late(late) == "requires_scopes"
+    assert decorated_too_late(requires("x")(late)) is None
+    assert decorated_too_late(Foreign()) is None
+    assert decorated_too_late(functools.partial(late)) is None
+
+
+def test_the_wrong_order_fails_at_start_and_says_what_to_write(issuer: LocalIssuer) -> None:
+    def late(request: Request) -> Response:
+        raise NotImplementedError
+
+    app = starlette_app(issuer, Route("/late", late), Mount("/in", routes=[Route("/later", late)]))
+    requires("x")(late)
+    with pytest.raises(ConfigurationError) as fault, client(app):
+        pass
+    assert [text.split(":")[0] for text in fault.value.faults] == ["/late", "/in/later"]
+    assert all("@requires stands above the route decorator" in text for text in fault.value.faults)
+    assert all("write it below" in text for text in fault.value.faults)
+
+
+# --- class-based endpoints --------------------------------------------------------------------------------------------
+
+
+def text_of(calls: Calls, name: str) -> Response:
+    calls.note(name)
+    return PlainTextResponse(name)
+
+
+CALLS = Calls()
+
+
+class ByMethod(HTTPEndpoint):
+    @requires("read")
+    async def get(self, request: Request) -> Response:
+        return text_of(CALLS, "get")
+
+    @requires("write")
+    def post(self, request: Request) -> Response:
+        return text_of(CALLS, "post")
+
+    @public
+    async def put(self, request: Request) -> Response:
+        return text_of(CALLS, "put")
+
+    async def delete(self, request: Request) -> Response:
+        return text_of(CALLS, "delete")
+
+
+@requires("class")
+class Whole(HTTPEndpoint):
+    async def get(self, request: Request) -> Response:
+        return text_of(CALLS, "get")
+
+    @requires("write")
+    async def post(self, request: Request) -> Response:
+        return text_of(CALLS, "post")
+
+
+class Child(Whole):
+    async def put(self, request: Request) -> Response:
+        return text_of(CALLS, "put")
+
+
+@requires("child")
+class GuardedChild(Whole):
+    pass
+
+
+class OverridingChild(ByMethod):
+    async def get(self, request: Request) -> Response:
+        return text_of(CALLS, "overridden get")
+
+
+@public
+class Open(HTTPEndpoint):
+    async def get(self, request: Request) -> Response:
+        return text_of(CALLS, "get")
+
+
+def classes_app(issuer: LocalIssuer, **options: Any) -> Starlette:
+    kinds = (ByMethod, Whole, Child, GuardedChild, OverridingChild, Open)
+    return starlette_app(issuer, *(Route(f"/{kind.__name__}", kind) for kind in kinds), **options)
+
+
+@pytest.fixture(autouse=True)
+def forget_calls() -> None:
+    CALLS.names.clear()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scopes", "missing"),
+    [
+        ("GET", "ByMethod", "write", ["read"]),
+        ("HEAD", "ByMethod", "write", ["read"]),
+        ("POST", "ByMethod", "read", ["write"]),
+        ("GET", "Whole", "write", ["class"]),
+        ("POST", "Whole", "write", ["write", "class"]),
+        ("POST", "Whole", "class", ["write", "class"]),
+        ("PUT", "Child", "write", ["class"]),
+        ("GET", "Child", "write", ["class"]),
+        ("POST", "Child", "class", ["write", "class"]),
+        ("GET", "GuardedChild", "class", ["child", "class"]),
+        ("GET", "GuardedChild", "child", ["child", "class"]),
+        ("PATCH", "Whole", "write", ["class"]),
+    ],
+)
+def test_methods_of_classes_are_refused(
+    issuer: LocalIssuer, method: str, path: str, scopes: str, missing: list[str]
+) -> None:
+    answer = ask(
+        classes_app(issuer), http_scope(f"/{path}", [bearer(issuer, scope=scopes, permissions=[])], method=method)
+    )
+    assert not CALLS
+    if method == "HEAD":
+        assert (answer.status, answer.body) == (403, b"")
+    else:
+        expect_forbidden(answer, *missing)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scopes", "ran"),
+    [
+        ("GET", "ByMethod", "read", "get"),
+        ("HEAD", "ByMethod", "read", "get"),
+        ("POST", "ByMethod", "write", "post"),
+        ("PUT", "ByMethod", "", "put"),
+        ("GET", "Whole", "class", "get"),
+        ("POST", "Whole", "class write", "post"),
+        ("PUT", "Child", "class", "put"),
+        ("GET", "GuardedChild", "class child", "get"),
+        ("GET", "Open", "", "get"),
+    ],
+)
+def test_methods_of_classes_are_served(issuer: LocalIssuer, method: str, path: str, scopes: str, ran: str) -> None:
+    headers = issuer.headers(scope=scopes, permissions=[])
+    expect_ok(client(classes_app(issuer)).request(method, f"/{path}", headers=headers))
+    assert CALLS.names == [ran]
+
+
+@pytest.mark.parametrize("path", ["ByMethod", "OverridingChild"])
+def test_a_method_that_states_nothing_is_refused(issuer: LocalIssuer, path: str) -> None:
+    method = "DELETE" if path == "ByMethod" else "GET"
+    expect_no_policy(client(classes_app(issuer)).request(method, f"/{path}", headers=issuer.headers(scope="read")))
+    assert not CALLS
+
+
+def test_a_method_that_states_nothing_may_be_open_to_any_token(issuer: LocalIssuer) -> None:
+    app = client(classes_app(issuer, undecorated="authenticated"))
+    expect_ok(app.delete("/ByMethod", headers=issuer.headers()))
+    expect_missing(app.delete("/ByMethod"))
+    assert CALLS.names == ["delete"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [("GET", "ByMethod", "read"), ("DELETE", "ByMethod", ""), ("PATCH", "ByMethod", ""), ("PATCH", "Whole", "class")],
+)
+def test_classes_refuse_the_anonymous(issuer: LocalIssuer, method: str, path: str, scope: str) -> None:
+    expect_missing(client(classes_app(issuer)).request(method, f"/{path}"), scope)
+
+
+def test_public_classes_and_methods_admit_the_anonymous(issuer: LocalIssuer) -> None:
+    app = client(classes_app(issuer))
+    expect_ok(app.get("/Open"))
+    expect_ok(app.put("/ByMethod"))
+    assert CALLS.names == ["get", "put"]
+
+
+def test_a_method_a_class_lacks_is_405(issuer: LocalIssuer) -> None:
+    app = client(classes_app(issuer))
+    assert app.patch("/ByMethod", headers=issuer.headers()).status_code == 405
+    assert app.patch("/Whole", headers=issuer.headers(scope="class", permissions=[])).status_code == 405
+    assert app.request("get", "/ByMethod", headers=issuer.headers()).status_code in {403, 405}
+    assert ask(classes_app(issuer), http_scope("/ByMethod", [bearer(issuer)], method="get")).status == 405
+
+
+class Redispatching(HTTPEndpoint):
+    async def dispatch(self) -> None:
+        await text_of(CALLS, "dispatch")(self.scope, self.receive, self.send)
+
+
+class Awaiting(HTTPEndpoint):
+    def __await__(self) -> Generator[Any, None, None]:
+        return text_of(CALLS, "await")(self.scope, self.receive, self.send).__await__()
+
+
+class Answering405(HTTPEndpoint):
+    @requires("read")
+    async def get(self, request: Request) -> Response:
+        return text_of(CALLS, "get")
+
+    async def method_not_allowed(self, request: Request) -> Response:
+        return text_of(CALLS, "method_not_allowed")
+
+
+class FindingMethods(HTTPEndpoint):
+    @requires("read")
+    async def get(self, request: Request) -> Response:
+        return text_of(CALLS, "get")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "patch":
+            return lambda request: text_of(CALLS, "patch")
+        raise AttributeError(name)
+
+
+class AddingMethods(HTTPEndpoint):
+    @requires("read")
+    async def get(self, request: Request) -> Response:
+        return text_of(CALLS, "get")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.patch = lambda request: text_of(CALLS, "patch")
+        super().__init__(scope, receive, send)
+
+
+@pytest.mark.parametrize("kind", [Redispatching, Awaiting, Answering405, FindingMethods, AddingMethods])
+def test_a_class_with_a_way_of_its_own_does_not_run_undecided(issuer: LocalIssuer, kind: type[HTTPEndpoint]) -> None:
+    app = starlette_app(issuer, Route("/", kind))
+    expect_no_policy(client(app).patch("/", headers=issuer.headers(scope="read")))
+    expect_missing(client(app).patch("/"))
+    expect_missing(client(app).options("/", headers={"Origin": "x", "Access-Control-Request-Method": "GET"}))
+    assert not CALLS
+
+
+@pytest.mark.parametrize("kind", [Answering405, FindingMethods, AddingMethods])
+def test_its_stated_methods_are_served(issuer: LocalIssuer, kind: type[HTTPEndpoint]) -> None:
+    app = client(starlette_app(issuer, Route("/", kind)))
+    expect_ok(app.get("/", headers=issuer.headers(scope="read", permissions=[])))
+    expect_forbidden(app.get("/", headers=issuer.headers(permissions=[])), "read")
+    assert CALLS.names == ["get"]
+
+
+def test_a_class_with_a_way_of_its_own_can_be_guarded_whole(issuer: LocalIssuer) -> None:
+    guarded = requires("x")(type("Guarded", (Redispatching,), {}))
+    app = client(starlette_app(issuer, Route("/", guarded)))
+    expect_forbidden(app.get("/", headers=issuer.headers()), "x")
+    assert not CALLS
+    expect_ok(app.get("/", headers=issuer.headers(scope="x", permissions=[])), "dispatch")
+
+
+def test_a_public_class_with_a_guarded_method_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="Both is both @public and guarded"):
+
+        @public
+        class Both(HTTPEndpoint):
+            @requires("x")
+            def get(self, request: Request) -> Response:
+                raise NotImplementedError
+
+
+def test_a_contradiction_with_an_inherited_method_fails_at_start(issuer: LocalIssuer) -> None:
+    contradictory = public(type("Contradictory", (ByMethod,), {}))
+    with (
+        pytest.raises(ConfigurationError, match="Contradictory"),
+        client(starlette_app(issuer, Route("/", contradictory))),
+    ):
+        pass
+
+
+def test_a_guarded_class_decides_by_itself_where_nobody_did() -> None:
+    scope = http_scope("/")
+    with bound(context(grants("y")), scope), pytest.raises(InsufficientScope):
+        ask(Whole, scope)
+    with pytest.raises(ConfigurationError):
+        ask(Whole, http_scope("/"))
+    assert not CALLS
+
+
+# --- ASGI applications ------------------------------------------------------------------------------------------------
+
+
+async def asgi(scope: Scope, receive: Receive, send: Send) -> None:
+    await text_of(CALLS, "asgi")(scope, receive, send)
+
+
+class App:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await asgi(scope, receive, send)
+
+
+ADMIN = Starlette(routes=[Route("/", asgi_endpoint := lambda request: text_of(CALLS, "asgi"))])
+
+
+@pytest.mark.parametrize(
+    "app", [asgi, App(), ADMIN, Router([Route("/", asgi_endpoint)])], ids=lambda app: type(app).__name__
+)
+def test_mounted_applications_are_guarded(issuer: LocalIssuer, app: Any) -> None:
+    guarded = requires("x")(app)
+    assert isinstance(guarded, Guard)
+    outer = client(starlette_app(issuer, Mount("/admin", app=guarded)))
+    expect_forbidden(outer.get("/admin/", headers=issuer.headers(scope="y")), "x")
+    expect_missing(outer.get("/admin/"), "x")
+    assert not CALLS
+    expect_ok(outer.get("/admin/", headers=issuer.headers(scope="x", permissions=[])), "asgi")
+
+
+def test_mounts_hosts_and_routes_take_guarded_applications(issuer: LocalIssuer) -> None:
+    guarded = requires("x")(App())
+    app = client(starlette_app(issuer, Route("/route", guarded), Host("other.test", guarded)))
+    for headers, url in (({}, "/route"), ({"Host": "other.test"}, "/anything")):
+        expect_forbidden(app.get(url, headers={**headers, **issuer.headers()}), "x")
+        expect_ok(app.get(url, headers={**headers, **issuer.headers(scope="x", permissions=[])}), "asgi")
+
+
+def test_a_public_application_is_public(issuer: LocalIssuer) -> None:
+    app = client(starlette_app(issuer, Mount("/open", app=public(ADMIN)), Mount("/files", app=public(App()))))
+    expect_ok(app.get("/open/"), "asgi")
+    expect_ok(app.get("/files/"), "asgi")
+
+
+def test_what_is_mounted_in_a_public_application_keeps_its_own_statement(issuer: LocalIssuer) -> None:
+    inner = Starlette(routes=[Route("/closed", requires("x")(endpoint))])
+    app = client(starlette_app(issuer, Mount("/open", app=public(inner))))
+    expect_missing(app.get("/open/closed"), "x")
+    expect_forbidden(app.get("/open/closed", headers=issuer.headers()), "x")
+
+
+def test_a_public_route_in_a_guarded_application_is_guarded(issuer: LocalIssuer) -> None:
+    inner = Starlette(routes=[Route("/open", public(endpoint))])
+    app = client(starlette_app(issuer, Mount("/admin", app=requires("x")(inner))))
+    expect_missing(app.get("/admin/open"), "x")
+    expect_forbidden(app.get("/admin/open", headers=issuer.headers()), "x")
+    expect_ok(app.get("/admin/open", headers=issuer.headers(scope="x", permissions=[])))
+
+
+def test_mount_and_route_add_up(issuer: LocalIssuer) -> None:
+    inner = Starlette(routes=[Route("/both", requires("y")(endpoint))])
+    app = client(starlette_app(issuer, Mount("/admin", app=requires("x")(inner))))
+    expect_forbidden(app.get("/admin/both", headers=issuer.headers(scope="y", permissions=[])), "x")
+    expect_forbidden(app.get("/admin/both", headers=issuer.headers(scope="x", permissions=[])), "y")
+    expect_ok(app.get("/admin/both", headers=issuer.headers(scope="x y", permissions=[])))
+
+
+def test_stacked_requirements_around_an_application_add_up(issuer: LocalIssuer) -> None:
+    app = client(starlette_app(issuer, Mount("/admin", app=requires("x")(requires("y")(App())))))
+    expect_forbidden(app.get("/admin/", headers=issuer.headers(scope="y", permissions=[])), "x", "y")
+    expect_forbidden(app.get("/admin/", headers=issuer.headers(scope="x", permissions=[])), "x", "y")
+    expect_ok(app.get("/admin/", headers=issuer.headers(scope="x y", permissions=[])))
+
+
+def test_public_around_a_guarded_application_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="both @public and guarded"):
+        public(requires("x")(App()))
+
+
+def test_a_guarded_application_without_the_middleware_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="add_middleware"):
+        ask(requires("x")(App()), http_scope("/"))
+    assert not CALLS
+
+
+def test_lifespan_passes_a_guard_and_shows_routes_behind() -> None:
+    foreign = Foreign()
+    with client(requires("x")(foreign)):
+        assert foreign.calls.names == ["lifespan"]
+    assert Guard(ADMIN, Stated(None)).routes == ADMIN.routes
+    assert Guard(foreign, Stated(None)).routes == []
+
+
+# --- WebSocket endpoints ----------------------------------------------------------------------------------------------
+
+
+@requires("class")
+class Talk(WebSocketEndpoint):
+    encoding = "text"
+
+    @requires("receive")
+    async def on_receive(self, websocket: WebSocket, data: Any) -> None:
+        CALLS.note(data)
+        await websocket.send_text(data)
+
+
+@pytest.mark.parametrize("scopes", ["class", "receive", ""])
+def test_what_a_websocket_class_states_must_hold_at_its_handshake(issuer: LocalIssuer, scopes: str) -> None:
+    app = client(starlette_app(issuer, WebSocketRoute("/", Talk)))
+    from starlette.testclient import WebSocketDenialResponse
+
+    with (
+        pytest.raises(WebSocketDenialResponse) as denied,
+        app.websocket_connect("/", headers=issuer.headers(scope=scopes, permissions=[])),
+    ):
+        pass
+    expect_forbidden(denied.value, "receive", "class")
+    assert not CALLS
+
+
+def test_a_websocket_class_talks_to_whom_it_admits(issuer: LocalIssuer) -> None:
+    app = client(starlette_app(issuer, WebSocketRoute("/", Talk)))
+    with app.websocket_connect("/", headers=issuer.headers(scope="class receive", permissions=[])) as talk:
+        talk.send_text("hello")
+        assert talk.receive_text() == "hello"
+
+
+# --- where they run ---------------------------------------------------------------------------------------------------
+
+
+def test_sync_endpoints_run_guarded_in_threads(issuer: LocalIssuer) -> None:
+    threads: list[int] = []
+
+    @requires("x")
+    def handler(request: Request) -> Response:
+        threads.append(threading.get_ident())
+        return PlainTextResponse(helper())
+
+    @requires("y")
+    def helper() -> str:
+        return "helped"
+
+    app = client(starlette_app(issuer, Route("/", handler)))
+    expect_forbidden(app.get("/", headers=issuer.headers(scope="x", permissions=[])), "y")
+    expect_ok(app.get("/", headers=issuer.headers(scope="x y", permissions=[])), "helped")
+    assert threading.main_thread().ident not in threads
+
+
+def test_methods_and_partials_are_endpoints(issuer: LocalIssuer) -> None:
+    class Resource:
+        @requires("x")
+        async def show(self, request: Request) -> Response:
+            return text_of(CALLS, "show")
+
+    def named(request: Request, name: str) -> Response:
+        return text_of(CALLS, name)
+
+    app = client(
+        starlette_app(
+            issuer,
+            Route("/method", Resource().show),
+            Route("/partial", requires("x")(functools.partial(named, name="partial"))),
+            Route("/inner", functools.partial(requires("x")(named), name="inner")),
+        )
+    )
+    for path in ("/method", "/partial", "/inner"):
+        expect_missing(app.get(path), "x")
+        expect_forbidden(app.get(path, headers=issuer.headers()), "x")
+        expect_ok(app.get(path, headers=issuer.headers(scope="x", permissions=[])))
+    assert CALLS.names == ["show", "partial", "inner"]
+
+
+def test_one_function_may_be_guarded_in_two_ways(issuer: LocalIssuer) -> None:
+    async def shared(request: Request) -> Response:
+        return text_of(CALLS, "shared")
+
+    app = client(starlette_app(issuer, Route("/a", requires("a")(shared)), Route("/b", public(shared))))
+    expect_missing(app.get("/a"), "a")
+    expect_ok(app.get("/b"))
+
+
+def test_middleware_of_a_route_is_behind_the_decision(issuer: LocalIssuer) -> None:
+    def counting(app: Any) -> Any:
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            CALLS.note("middleware")
+            await app(scope, receive, send)
+
+        return counted
+
+
+    app = client(starlette_app(issuer, Route("/", requires("x")(endpoint), middleware=[Middleware(counting)])))
+    expect_forbidden(app.get("/", headers=issuer.headers()), "x")
+    assert not CALLS
+    expect_ok(app.get("/", headers=issuer.headers(scope="x", permissions=[])))
+    assert CALLS.names == ["middleware"]
+
+
+def test_starlettes_own_application_object_is_needed_nowhere(issuer: LocalIssuer) -> None:
+    router = Router([Route("/", requires("x")(endpoint))], middleware=[authz(issuer)])
+    expect_forbidden(ask(router, http_scope("/", [bearer(issuer)])), "x")
+    assert ask(router, http_scope("/", [bearer(issuer, scope="x", permissions=[])])).status == 200

@@ -1,0 +1,507 @@
+"""The middleware itself: start, arguments, announcements, keys, and what it lets out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Host, Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from authz_middleware import AuthzMiddleware, ConfigurationError, TrustedIssuer, authenticated, public, requires
+from authz_middleware._jose import VerificationKey
+from authz_middleware.errors import Code, InsufficientScope, InvalidToken, KeysUnavailable, Reason
+from authz_middleware.keys import KeySource, StaticJWKS
+from authz_middleware.testing import LocalIssuer
+
+from .apps import (
+    Answer,
+    Calls,
+    Foreign,
+    ask,
+    authz,
+    bare,
+    bearer,
+    client,
+    endpoint,
+    expect_forbidden,
+    expect_missing,
+    expect_no_policy,
+    expect_ok,
+    expect_opaque,
+    expect_refusal,
+    http_scope,
+    messages_of,
+    never,
+    starlette_app,
+)
+
+X: dict[str, Any] = {"scope": "x", "permissions": []}
+LIFESPAN: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+
+
+def lifespan(app: ASGIApp) -> tuple[list[Message], BaseException | None]:
+    """Start and stop an application; return what it sent and what it raised."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def run() -> BaseException | None:
+        try:
+            await app(dict(LIFESPAN), messages_of({"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}), send)
+        except ConfigurationError as error:
+            return error
+        return None
+
+    return sent, asyncio.run(run())
+
+
+# --- start ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_application_starts_and_stops(issuer: LocalIssuer) -> None:
+    sent, error = lifespan(starlette_app(issuer, Route("/", authenticated(endpoint))))
+    assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    assert error is None
+
+
+def test_a_decorator_in_the_wrong_place_fails_the_start(issuer: LocalIssuer) -> None:
+    async def late(request: Request) -> Response:
+        raise NotImplementedError
+
+    app = starlette_app(issuer, Route("/late", late))
+    requires("x")(late)
+    sent, error = lifespan(app)
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+    assert isinstance(error, ConfigurationError)
+    assert sent[0]["message"] == str(error)
+    with pytest.raises(ConfigurationError):  # and nothing is served by a server that goes on
+        ask(app, http_scope("/late", [bearer(issuer, **X)]))
+
+
+def test_a_wrong_argument_fails_the_start_in_the_lifespans_own_words(issuer: LocalIssuer) -> None:
+    calls = Calls()
+
+    async def handler(request: Request) -> Response:
+        calls.note()
+        raise NotImplementedError
+
+    app = starlette_app(issuer, Route("/", public(handler)), realm='"')
+    sent, error = lifespan(app)
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+    assert "realm" in sent[0]["message"]
+    assert isinstance(error, ConfigurationError)
+    with pytest.raises(ConfigurationError):
+        ask(app, http_scope("/"))
+    assert not calls
+
+
+@pytest.mark.parametrize("kind", ["mqtt", "lifespan2", "", "HTTP", "http.x"])
+def test_unknown_kinds_of_connection_are_refused(issuer: LocalIssuer, kind: str) -> None:
+    foreign = Foreign()
+    app = AuthzMiddleware(foreign, issuers=[issuer.trusted()], public_paths=["/"])
+    with pytest.raises(RuntimeError):
+        ask(app, {**http_scope("/"), "type": kind}, never)
+    assert not foreign.calls
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"issuers": []}, r"issuers=\[TrustedIssuer\(…\)\]"),
+        ({"issuers": "https://issuer.test/"}, "with brackets"),
+        ({"issuers": None}, "with brackets"),
+        ({"issuers": ["https://issuer.test/"]}, r"issuers=\[TrustedIssuer\(…\)\]"),
+        ({"public_paths": "/docs"}, r'public_paths=\["/docs"\]'),
+        ({"public_paths": ["docs"]}, 'write "/docs"'),
+        ({"public_paths": ["/*"]}, "would open everything"),
+        ({"undecorated": "public"}, '"refuse" or "authenticated"'),
+        ({"undecorated": "allow"}, '"refuse" or "authenticated"'),
+        ({"undecorated": None}, '"refuse" or "authenticated"'),
+        ({"undecorated": ["refuse"]}, '"refuse" or "authenticated"'),
+        ({"undecorated": True}, '"refuse" or "authenticated"'),
+        ({"realm": ""}, "without quotes or backslashes"),
+        ({"realm": 'a"b'}, "without quotes or backslashes"),
+        ({"realm": "a\\b"}, "without quotes or backslashes"),
+        ({"realm": "a\r\nSet-Cookie: a=b"}, "without quotes or backslashes"),
+        ({"realm": "ü"}, "without quotes or backslashes"),
+        ({"realm": None}, "without quotes or backslashes"),
+        ({"max_token_bytes": 0}, "from 1 to 131072"),
+        ({"max_token_bytes": 131073}, "from 1 to 131072"),
+        ({"max_token_bytes": "16384"}, "from 1 to 131072"),
+    ],
+)
+def test_an_argument_that_cannot_be_meant_is_an_error(
+    issuer: LocalIssuer, arguments: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=says):
+        AuthzMiddleware(Foreign(), **{"issuers": [issuer.trusted()], **arguments})
+
+
+def test_one_issuer_without_brackets_is_an_error(issuer: LocalIssuer) -> None:
+    with pytest.raises(ConfigurationError, match="with brackets"):
+        AuthzMiddleware(Foreign(), issuers=issuer.trusted())  # type: ignore[arg-type]
+
+
+def test_the_realm_stands_in_every_challenge(issuer: LocalIssuer) -> None:
+    app = client(starlette_app(issuer, Route("/", requires("x")(endpoint)), realm="orders"))
+    expect_refusal(app.get("/"), 401, "missing_token", 'Bearer realm="orders", scope="x"')
+    refused = app.get("/", headers=issuer.headers())
+    assert refused.headers["www-authenticate"].startswith('Bearer realm="orders", error="insufficient_scope"')
+
+
+def test_longer_tokens_may_be_allowed(issuer: LocalIssuer) -> None:
+    routes = [Route("/", authenticated(endpoint))]
+    headers = issuer.headers(padding="x" * 20_000)
+    assert client(starlette_app(issuer, *routes)).get("/", headers=headers).json()["code"] == "malformed_token"
+    expect_ok(client(starlette_app(issuer, *routes, max_token_bytes=65536)).get("/", headers=headers))
+    short = client(starlette_app(issuer, *routes, max_token_bytes=10))
+    assert short.get("/", headers=issuer.headers()).json()["code"] == "malformed_token"
+
+
+def test_several_issuers_are_told_apart(issuer: LocalIssuer) -> None:
+    other = LocalIssuer("https://other.test/", "https://other.test/api")
+    both = [issuer.trusted(third_party_clients=set()), other.trusted(third_party_clients=set())]
+    app = client(starlette_app(issuer, Route("/", requires("x")(endpoint)), issuers=both))
+    expect_ok(app.get("/", headers=issuer.headers(**X)))
+    expect_ok(app.get("/", headers=other.headers(**X)))
+    stranger = LocalIssuer("https://stranger.test/")
+    assert app.get("/", headers=stranger.headers(**X)).json()["code"] == "untrusted_issuer"
+    impostor = LocalIssuer("https://other.test/", "https://other.test/api")
+    assert app.get("/", headers=impostor.headers(**X)).json()["code"] in {"unknown_key", "bad_signature"}
+
+
+# --- announcements ----------------------------------------------------------------------------------------------------
+
+
+def announced(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "authz_middleware"]
+
+
+class Halves(HTTPEndpoint):
+    @requires("x")
+    async def get(self, request: Request) -> Response:
+        raise NotImplementedError
+
+    async def post(self, request: Request) -> Response:
+        raise NotImplementedError
+
+
+MIXED: list[BaseRoute] = [
+    Route("/bare", bare, methods=["GET", "POST"]),
+    Route("/stated", requires("x")(endpoint)),
+    Route("/halves", Halves),
+    Route("/public-path", bare),
+    Mount("/m", routes=[Route("/bare", bare)]),
+    Mount("/covered", app=requires("x")(Starlette(routes=[Route("/bare", bare)]))),
+    Mount("/files", app=Foreign()),
+    Mount("/open", app=Foreign()),
+    Host("host.test", app=Foreign()),
+]
+
+
+@pytest.mark.parametrize(
+    ("undecorated", "fate"), [("refuse", "they are refused"), ("authenticated", "any valid token may call them")]
+)
+def test_routes_that_state_nothing_are_listed_once_at_start(
+    issuer: LocalIssuer, caplog: pytest.LogCaptureFixture, undecorated: str, fate: str
+) -> None:
+    trusted = [issuer.trusted(rbac_enforced=True)]
+    app = starlette_app(
+        issuer, *MIXED, issuers=trusted, undecorated=undecorated, public_paths=["/public-path", "/open/*"]
+    )
+    with caplog.at_level(logging.WARNING), client(app) as asked:
+        for _ in range(2):
+            asked.get("/bare")
+    assert announced(caplog) == [
+        f"routes that state no policy, so {fate}; write @requires, @authenticated or @public below the route "
+        "decorator, or name them in public_paths: GET HEAD POST /bare, POST /halves, GET HEAD /m/bare, any /files/, "
+        "any host.test"
+    ]
+
+
+@pytest.mark.parametrize(("rbac_enforced", "warnings"), [(None, 1), (True, 0), (False, 0)])
+def test_unstated_rbac_is_announced_once(
+    issuer: LocalIssuer, caplog: pytest.LogCaptureFixture, rbac_enforced: bool | None, warnings: int
+) -> None:
+    trusted = [issuer.trusted(rbac_enforced=rbac_enforced)]
+    app = starlette_app(issuer, Route("/", authenticated(endpoint)), issuers=trusted)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            expect_missing(client(app).get("/"))
+    assert [text.partition(": ")[0] for text in announced(caplog)] == ["issuer https://issuer.test/"] * warnings
+
+
+def test_dialects_with_permissions_need_no_such_statement(
+    issuer: LocalIssuer, caplog: pytest.LogCaptureFixture
+) -> None:
+    trusted = [issuer.trusted(dialects=["access_token_authz"])]
+    app = starlette_app(issuer, Route("/", authenticated(endpoint)), issuers=trusted)
+    with caplog.at_level(logging.WARNING):
+        expect_missing(client(app).get("/"))
+    assert announced(caplog) == []
+
+
+# --- keys -------------------------------------------------------------------------------------------------------------
+
+
+class Keys:
+    """A key source that raises, or gives, what it is told."""
+
+    def __init__(self, outcome: object) -> None:
+        self.outcome = outcome
+
+    async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        key: Any = self.outcome
+        return key  # type: ignore[no-any-return]
+
+
+def with_keys(issuer: LocalIssuer, outcome: object, calls: Calls | None = None) -> Starlette:
+    source: KeySource = Keys(outcome)
+    trusted = TrustedIssuer(
+        issuer.issuer, issuer.audience, dialects=["access_token_authz"], keys=source, third_party_clients=set()
+    )
+
+    async def handler(request: Request) -> Response:
+        if calls is not None:
+            calls.note()
+        return await endpoint(request)
+
+    return starlette_app(issuer, Route("/", public(handler)), Route("/x", requires("x")(handler)), issuers=[trusted])
+
+
+@pytest.mark.parametrize("path", ["/", "/x", "/nowhere"])
+@pytest.mark.parametrize(
+    ("error", "retry_after"),
+    [
+        (KeysUnavailable(Reason.NEVER_FETCHED, 7), "7"),
+        (KeysUnavailable(Reason.TOO_LONG_WITHOUT_CONTACT, 30), "30"),
+        (RuntimeError("secret detail"), "5"),
+        (KeyError("secret detail"), "5"),
+        (OSError("secret detail"), "5"),
+        (TimeoutError(), "5"),
+        (ValueError("secret detail"), "5"),
+        (AssertionError("secret detail"), "5"),
+        (NotImplementedError(), "5"),
+    ],
+    ids=repr,
+)
+def test_keys_that_cannot_be_had_are_our_outage(
+    issuer: LocalIssuer,
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    error: Exception,
+    retry_after: str,
+) -> None:
+    calls = Calls()
+    answer = client(with_keys(issuer, error, calls)).get(path, headers=issuer.headers(**X))
+    expect_refusal(answer, 503, "keys_unavailable", None)
+    assert answer.headers["retry-after"] == retry_after
+    assert "secret" not in answer.text + caplog.text
+    assert not calls
+
+
+def test_an_unknown_key_is_the_callers_fault(issuer: LocalIssuer) -> None:
+    app = with_keys(issuer, InvalidToken(Code.UNKNOWN_KEY, Reason.KEY_NOT_PUBLISHED))
+    answer = client(app).get("/", headers=issuer.headers(**X))
+    challenge = (
+        'Bearer realm="api", error="invalid_token", '
+        'error_description="The access token is signed with a key its issuer does not publish."'
+    )
+    expect_refusal(answer, 401, "unknown_key", challenge)
+
+
+def test_a_source_of_ones_own_may_serve_the_key(issuer: LocalIssuer) -> None:
+    key = asyncio.run(StaticJWKS(issuer.jwks()).get(issuer.key.kid, "RS256"))
+    expect_ok(client(with_keys(issuer, key)).get("/x", headers=issuer.headers(permissions=["x"])))
+
+
+def test_without_a_token_no_key_is_asked_for(issuer: LocalIssuer) -> None:
+    app = client(with_keys(issuer, RuntimeError()))
+    expect_ok(app.get("/"))
+    expect_missing(app.get("/x"), "x")
+    expect_opaque(app.get("/x", headers={"Authorization": "Bearer bad"}))
+
+
+# --- around applications ----------------------------------------------------------------------------------------------
+
+
+def test_it_may_be_wrapped_around_a_whole_application(issuer: LocalIssuer) -> None:
+    calls = Calls()
+
+    async def handler(request: Request) -> Response:
+        calls.note()
+        return await endpoint(request)
+
+    whole = Starlette(routes=[Route("/", requires("x")(handler)), Route("/open", public(handler)), Route("/b", bare)])
+    app = client(AuthzMiddleware(whole, issuers=[issuer.trusted(third_party_clients=set())]))
+    expect_missing(app.get("/"), "x")
+    expect_forbidden(app.get("/", headers=issuer.headers()), "x")
+    expect_no_policy(app.get("/b", headers=issuer.headers()))
+    assert not calls
+    expect_ok(app.get("/", headers=issuer.headers(**X)))
+    expect_ok(app.get("/open"))
+
+
+def test_a_foreign_application_is_refused_but_for_its_public_paths(issuer: LocalIssuer) -> None:
+    foreign = Foreign()
+    app = client(AuthzMiddleware(foreign, issuers=[issuer.trusted()], public_paths=["/open", "/tree/*"]))
+    expect_missing(app.get("/"))
+    expect_missing(app.options("/", headers={"Origin": "https://page.test", "Access-Control-Request-Method": "GET"}))
+    expect_opaque(app.get("/open", headers={"Authorization": "Bearer bad"}))
+    assert not foreign.calls
+    expect_no_policy(app.get("/", headers=issuer.headers(**X)))
+    expect_ok(app.get("/open"), "foreign")
+    expect_ok(app.get("/tree/a", headers=issuer.headers()), "foreign")
+
+
+def test_a_guarded_foreign_application_is_served(issuer: LocalIssuer) -> None:
+    foreign = Foreign()
+    app = client(AuthzMiddleware(requires("x")(foreign), issuers=[issuer.trusted(third_party_clients=set())]))
+    expect_missing(app.get("/"))
+    expect_forbidden(app.get("/", headers=issuer.headers()), "x")
+    assert not foreign.calls
+    expect_ok(app.get("/", headers=issuer.headers(**X)), "foreign")
+
+
+def test_decorators_behind_a_middleware_that_hides_them_decide_late_but_decide(issuer: LocalIssuer) -> None:
+    calls = Calls()
+
+    async def handler(request: Request) -> Response:
+        calls.note()
+        return await endpoint(request)
+
+    whole = Starlette(routes=[Route("/", requires("x")(handler))])
+
+    async def hiding(scope: Scope, receive: Receive, send: Send) -> None:
+        await whole(scope, receive, send)
+
+    app = client(AuthzMiddleware(hiding, issuers=[issuer.trusted(third_party_clients=set())]))
+    expect_missing(app.get("/"))
+    with pytest.raises(InsufficientScope):  # the application's own error middleware stands in between
+        app.get("/", headers=issuer.headers())
+    assert not calls
+    expect_ok(app.get("/", headers=issuer.headers(**X)))
+    assert calls.names == ["handler"]
+
+
+def test_a_late_refusal_outside_every_route_is_answered_too(issuer: LocalIssuer) -> None:
+    @requires("x")
+    def helper() -> None:
+        raise NotImplementedError
+
+    async def asking(scope: Scope, receive: Receive, send: Send) -> None:
+        helper()
+
+    app = client(AuthzMiddleware(asking, issuers=[issuer.trusted(third_party_clients=set())], public_paths=["/open"]))
+    expect_forbidden(app.get("/", headers=issuer.headers()), "x")
+    expect_missing(app.get("/open"), "x")
+
+
+# --- what leaves ------------------------------------------------------------------------------------------------------
+
+
+def around(issuer: LocalIssuer, app: ASGIApp, **scope: Any) -> Answer:
+    """Ask a foreign application behind the middleware, with a token that is good and grants nothing here."""
+    guarded = AuthzMiddleware(app, issuers=[issuer.trusted()])
+    return ask(guarded, http_scope("/", [bearer(issuer)], **scope), never)
+
+
+@pytest.mark.parametrize("status", [100, 200, 201, 204, 206, 226, 300, 301, 302, 303, 304, 305, 308, 399])
+def test_no_answer_leaves_undecided(issuer: LocalIssuer, status: int) -> None:
+    foreign = Foreign(status)
+    expect_no_policy(around(issuer, foreign))
+    assert foreign.calls.names == ["http", "http.disconnect"]  # told that nobody listens, without asking the server
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 405, 418, 499, 500, 503])
+def test_errors_may_leave(issuer: LocalIssuer, status: int) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(b"why", status)(scope, receive, send)
+
+    answer = around(issuer, failing)
+    assert (answer.status, answer.body) == (status, b"why")
+
+
+def test_the_routers_own_redirect_may_leave_and_no_other(issuer: LocalIssuer) -> None:
+    assert around(issuer, RedirectResponse("/slash/")).status == 307
+    expect_no_policy(around(issuer, RedirectResponse("/elsewhere", 302)))
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        {"type": "http.response.early_hint", "links": [b"</secret>"]},
+        {"type": "http.response.push", "path": "/secret", "headers": []},
+        {"type": "http.response.debug", "info": {"secret": 1}},
+        {"type": "http.response.body", "body": b"secret"},
+        {"type": "http.response.pathsend", "path": "/secret"},
+    ],
+    ids=lambda message: message["type"],
+)
+def test_nothing_is_sent_ahead_of_the_decision(issuer: LocalIssuer, first: Message) -> None:
+    async def hasty(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(first)
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        await send({"type": "http.response.body", "body": b"secret"})
+
+    answer = around(issuer, hasty)
+    expect_no_policy(answer)
+    assert len(answer.messages) == 2
+
+
+def test_a_refused_answer_to_head_has_no_body(issuer: LocalIssuer) -> None:
+    answer = around(issuer, Foreign(), method="HEAD")
+    assert (answer.status, answer.body) == (403, b"")
+
+
+def test_what_is_received_passes_until_a_refusal(issuer: LocalIssuer) -> None:
+    received: list[str] = []
+
+    async def reading(scope: Scope, receive: Receive, send: Send) -> None:
+        received.append((await receive())["type"])
+        await send({"type": "http.response.start", "status": 404, "headers": []})
+        received.append((await receive())["type"])
+        await send({"type": "http.response.body", "body": b""})
+
+    app = AuthzMiddleware(reading, issuers=[issuer.trusted()])
+    assert ask(app, http_scope("/", [bearer(issuer)])).status == 404
+    assert received == ["http.request", "http.disconnect"]
+
+
+def test_errors_of_the_application_pass(issuer: LocalIssuer) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        around(issuer, failing)
+
+
+def test_middleware_objects_of_other_kinds_do_not_disturb(issuer: LocalIssuer) -> None:
+    def factory(app: ASGIApp) -> ASGIApp:
+        async def passing(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+
+        return passing
+
+    app = Starlette(routes=[Route("/", public(endpoint))], middleware=[Middleware(factory), authz(issuer)])
+    expect_ok(client(app).get("/"))
+    hidden = Starlette(
+        routes=[Mount("/m", app=Foreign(), middleware=[authz(issuer), Middleware(factory)])],
+        middleware=[Middleware(factory)],
+    )
+    expect_missing(client(hidden).get("/m/"))
+    expect_no_policy(client(hidden).get("/m/", headers=issuer.headers()))

@@ -1,0 +1,536 @@
+"""Policies as values, and decisions that say why."""
+
+import copy
+import dataclasses
+from itertools import product
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from authz_middleware import ConfigurationError, policy, requires
+from authz_middleware.policy import (
+    AUTHENTICATED,
+    MAX_ALTERNATIVES,
+    PUBLIC,
+    Kind,
+    Policy,
+    Term,
+    all_of,
+    any_of,
+    decide,
+    permission,
+    role,
+    scope,
+    suggest,
+)
+from authz_middleware.token import OIDC_SCOPES, GrantRule, GrantSet, Source
+
+from .apps import grants, token_with
+
+
+def grant(value: str) -> Policy:
+    """Return the dialect-neutral term of `requires(value)`."""
+    return Term(Kind.GRANT, value)
+
+
+def names(subject: Policy) -> list[list[str]]:
+    return [[repr(term) for term in terms] for terms in subject.alternatives]
+
+
+# --- terms ------------------------------------------------------------------------------------------------------------
+
+HELD = grants("s both openid", "p both", roles="r", effective=frozenset({"s", "p", "both"}))
+
+
+@pytest.mark.parametrize(
+    "met", [grant("s"), grant("p"), scope("s"), scope("both"), permission("p"), permission("both"), role("r")]
+)
+def test_a_term_is_met_by_its_claim(met: Policy) -> None:
+    assert met.allows(HELD)
+
+
+@pytest.mark.parametrize(
+    "unmet",
+    [
+        scope("p"),
+        permission("s"),
+        grant("r"),
+        scope("r"),
+        permission("r"),
+        role("s"),
+        role("p"),
+        grant("S"),
+        grant("s "),
+        grant("*"),
+        grant("bot"),
+        grant("both:more"),
+        scope("profile"),
+        grant("openid"),
+    ],
+)
+def test_a_term_is_not_met_by_another_claim_or_a_similar_value(unmet: Policy) -> None:
+    assert not unmet.allows(HELD)
+
+
+@pytest.mark.parametrize("make", [grant, scope, permission])
+def test_what_is_not_effective_meets_nothing(make: type[Policy]) -> None:
+    held = grants("x", "x", effective=frozenset())
+    assert make("x").allows(grants("x", "x"))  # type: ignore[call-arg]
+    assert not make("x").allows(held)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("value", sorted(OIDC_SCOPES))
+def test_an_oidc_scope_looks_at_the_scope_claim_alone(value: str) -> None:
+    assert scope(value).allows(grants(value, effective=frozenset()))
+    assert not scope(value).allows(grants("", value, effective=frozenset()))
+    assert not scope(value).allows(grants())
+
+
+def test_an_entitlement_need_not_be_in_permissions() -> None:
+    machine = grants("x", entitlements=frozenset({"x"}), rule=GrantRule.SCOPES)
+    assert permission("x").allows(machine)
+    assert not permission("x").allows(grants("x", rule=GrantRule.SCOPES))
+
+
+def test_values_are_compared_without_normalization() -> None:
+    assert not grant("caf\u00e9").allows(grants("cafe\u0301"))
+
+
+# --- composition ------------------------------------------------------------------------------------------------------
+
+
+def test_and_needs_every_part() -> None:
+    both = scope("a") & permission("b")
+    assert both.allows(grants("a", "b"))
+    assert not both.allows(grants("a"))
+    assert not both.allows(grants("", "b"))
+
+
+def test_or_needs_one_part() -> None:
+    either = scope("a") | permission("b")
+    assert either.allows(grants("a"))
+    assert either.allows(grants("", "b"))
+    assert not either.allows(grants("b", "a"))
+
+
+def test_strings_compose_from_both_sides() -> None:
+    assert "a" & scope("b") == all_of("a", scope("b"))
+    assert scope("b") & "a" == all_of(scope("b"), "a")
+    assert "a" | scope("b") == any_of("a", scope("b"))
+    assert scope("b") | "a" == any_of(scope("b"), "a")
+
+
+def test_one_part_is_that_part() -> None:
+    assert any_of("a") == all_of("a") == grant("a")
+    assert any_of(scope("a")) == scope("a")
+
+
+@pytest.mark.parametrize("compose", [all_of, any_of])
+def test_composition_is_flat(compose: type[Policy]) -> None:
+    nested = compose(compose("a", "b"), compose("b", "c"))  # type: ignore[call-arg]
+    assert nested == compose("a", "b", "c")  # type: ignore[call-arg]
+
+
+def test_alternatives_are_a_choice_of_term_lists() -> None:
+    assert names(any_of("a", "b") & any_of("c", "d")) == [
+        ["'a'", "'c'"],
+        ["'a'", "'d'"],
+        ["'b'", "'c'"],
+        ["'b'", "'d'"],
+    ]
+
+
+def test_repeated_terms_are_one_term() -> None:
+    assert names(all_of("a", any_of("a", "b"), "a")) == [["'a'"]]
+
+
+def test_an_alternative_that_contains_another_is_absorbed() -> None:
+    assert names(any_of(all_of("a", "b"), "c", all_of("c", "d"))) == [["'a'", "'b'"], ["'c'"]]
+
+
+def test_the_same_terms_in_another_order_are_one_alternative() -> None:
+    assert names(any_of(all_of("a", "b"), all_of("b", "a"))) == [["'a'", "'b'"]]
+
+
+def test_alternatives_keep_the_order_they_were_written_in() -> None:
+    assert names(any_of(all_of("a", "b", "c"), all_of("d", "e"), "f")) == [
+        ["'a'", "'b'", "'c'"],
+        ["'d'", "'e'"],
+        ["'f'"],
+    ]
+
+
+def test_authenticated_adds_nothing_and_satisfies_any() -> None:
+    assert names(all_of(AUTHENTICATED, "a")) == [["'a'"]]
+    assert names(any_of(AUTHENTICATED, "a")) == [[]]
+    assert all_of(AUTHENTICATED, AUTHENTICATED).allows(grants())
+
+
+def test_as_many_alternatives_as_stated_and_no_more() -> None:
+    values = [f"v{number}" for number in range(MAX_ALTERNATIVES)]
+    assert len(any_of(*values).alternatives) == MAX_ALTERNATIVES
+    with pytest.raises(ConfigurationError, match="router or mount"):
+        any_of(*values, "more")
+
+
+def test_a_product_of_alternatives_is_refused_before_it_explodes() -> None:
+    factors = [any_of(*(f"{factor}{number}" for number in range(MAX_ALTERNATIVES))) for factor in "abcdefgh"]
+    with pytest.raises(ConfigurationError, match="more than 64 alternatives"):
+        all_of(*factors)
+
+
+def test_absorbed_alternatives_do_not_count() -> None:
+    values = [f"v{number}" for number in range(MAX_ALTERNATIVES)]
+    longer = [all_of(value, "x") for value in values]
+    assert len(any_of(*longer, *values).alternatives) == MAX_ALTERNATIVES
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        (grant("a"), "'a'"),
+        (scope("a"), "scope('a')"),
+        (permission("two words"), "permission('two words')"),
+        (role("r"), "role('r')"),
+        (scope("a") & "b", "scope('a') & 'b'"),
+        (scope("a") | "b", "scope('a') | 'b'"),
+        (any_of("a", "b") & "c", "('a' | 'b') & 'c'"),
+        (all_of("a", "b") | "c", "('a' & 'b') | 'c'"),
+        (AUTHENTICATED, "authenticated"),
+        (PUBLIC, "public"),
+    ],
+)
+def test_a_policy_reads_as_it_was_written(subject: object, text: str) -> None:
+    assert repr(subject) == text
+
+
+def test_equal_policies_are_equal_and_hash_alike() -> None:
+    one, other = scope("a") & any_of("b", "c"), scope("a") & any_of("b", "c")
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one != scope("a") & any_of("c", "b")
+    assert scope("a") != permission("a")
+    assert copy.deepcopy(one) == one
+
+
+@pytest.mark.parametrize("subject", [scope("a"), scope("a") & "b", scope("a") | "b"])
+def test_policies_are_immutable(subject: Policy) -> None:
+    for attribute in ("alternatives", "parts", "value", "kind"):
+        with pytest.raises((dataclasses.FrozenInstanceError, AttributeError, TypeError)):
+            setattr(subject, attribute, ())
+
+
+@pytest.mark.parametrize("subject", [scope("a"), scope("a") & "b", scope("a") | "b", AUTHENTICATED])
+def test_and_or_not_are_errors(subject: Policy) -> None:
+    with pytest.raises(ConfigurationError, match=r"write & or \|"):
+        _ = subject and scope("b")
+    with pytest.raises(ConfigurationError, match=r"write & or \|"):
+        _ = subject or scope("b")
+    with pytest.raises(ConfigurationError, match=r"write & or \|"):
+        _ = not subject
+
+
+def test_there_is_no_negation() -> None:
+    for operator in ("__invert__", "__neg__", "__sub__", "__xor__"):
+        assert not hasattr(scope("a"), operator)
+
+
+# --- what cannot be meant ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["", " ", "\t", "\n", "\u00a0"])
+@pytest.mark.parametrize("make", [scope, permission, role, any_of, all_of, requires])
+def test_an_empty_string_is_an_error(make: type, value: str) -> None:
+    with pytest.raises(ConfigurationError, match="read:orders"):
+        make(value)
+
+
+@pytest.mark.parametrize("make", [any_of, all_of, requires])
+def test_nothing_at_all_is_an_error(make: type) -> None:
+    with pytest.raises(ConfigurationError, match="is empty and would decide nothing; write"):
+        make()
+
+
+@pytest.mark.parametrize("value", [["a"], ("a",), {"a"}, {"a": 1}, 1, None, 1.5, b"a", object(), PUBLIC, requires("a")])
+@pytest.mark.parametrize("make", [scope, permission, role, any_of, all_of, requires])
+def test_what_is_no_string_is_an_error(make: type, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r'\("a", "b"\)'):
+        make(value)
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_comparison_is_an_error(value: bool) -> None:
+    with pytest.raises(ConfigurationError, match=r"compose with & and \|"):
+        requires(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [scope, any_of, all_of, requires])
+def test_a_list_in_one_string_is_an_error(make: type) -> None:
+    with pytest.raises(ConfigurationError, match=r"\('a', 'b'\), or policy\.permission\('a b'\)"):
+        make("a b")
+
+
+@pytest.mark.parametrize("make", [permission, role])
+def test_permissions_and_roles_may_contain_spaces(make: type) -> None:
+    assert make("a b").value == "a b"
+
+
+def test_only_a_space_separates() -> None:
+    assert repr(scope("a\u00a0b")) == "scope('a\\xa0b')"
+    assert names(requires_policy("a\tb")) == [["'a\\tb'"]]
+
+
+def requires_policy(*values: str) -> Policy:
+    access = requires(*values).access
+    assert isinstance(access, Policy)
+    return access
+
+
+@pytest.mark.parametrize("value", sorted(OIDC_SCOPES))
+@pytest.mark.parametrize("make", [permission, any_of, all_of, requires])
+def test_an_oidc_scope_grants_nothing(make: type, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"write policy\.scope\('{value}'\)"):
+        make(value)
+
+
+def test_composing_with_something_else_is_an_error() -> None:
+    for other in (["b"], None, True, 1, ""):
+        with pytest.raises(ConfigurationError):
+            scope("a") & other
+        with pytest.raises(ConfigurationError):
+            other | scope("a")
+
+
+def test_the_module_offers_what_applications_need() -> None:
+    assert policy.any_of(policy.scope("a"), policy.role("b")).allows(grants(roles="b"))
+
+
+# --- what a client is told --------------------------------------------------------------------------------------------
+
+
+def test_without_grants_the_first_of_the_shortest_alternatives_is_suggested() -> None:
+    assert suggest(any_of(all_of("a", "b"), "c", "d")) == ((("a", "b"), ("c",), ("d",)), ("c",))
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        (grants(), ("e",)),
+        (grants("a"), ("a", "b")),
+        (grants("c"), ("c", "d")),
+        (grants("a c"), ("a", "b")),
+    ],
+)
+def test_the_alternative_that_lacks_fewest_is_suggested(held: GrantSet, expected: tuple[str, ...]) -> None:
+    subject = any_of(all_of("a", "b"), all_of("c", "d"), "e")
+    required, wanted = suggest(subject, held)
+    assert required == (("a", "b"), ("c", "d"), ("e",))
+    assert wanted == expected
+
+
+@pytest.mark.parametrize("value", ["two words", 'say "x"', "back\\slash", "ü", "tab\t", "\x7f", "\ud800"])
+def test_what_is_no_scope_token_is_not_suggested(value: str) -> None:
+    required, wanted = suggest(permission(value) & "a")
+    assert required == ((value, "a"),)
+    assert wanted == ("a",)
+
+
+@pytest.mark.parametrize("value", ["a", "read:orders", "!#~[]", "https://api.test/read"])
+def test_what_is_a_scope_token_is_suggested(value: str) -> None:
+    assert suggest(permission(value))[1] == (value,)
+
+
+def test_roles_are_never_named() -> None:
+    assert suggest(role("admin") & "a") == ((("a",),), ("a",))
+    assert suggest(role("admin") | scope("a")) == ((("a",),), ())
+    assert suggest(role("admin")) == ((), ())
+
+
+def test_one_name_is_named_once() -> None:
+    assert suggest(scope("a") & permission("a")) == ((("a",),), ("a",))
+    assert suggest(scope("a") | permission("a"))[0] == (("a",),)
+
+
+def test_authenticated_suggests_nothing() -> None:
+    assert suggest(AUTHENTICATED) == ((), ())
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_names_what_holds_and_by_which_claim() -> None:
+    decision = decide(all_of("a", role("r")), token_with(grants("a", "a", roles="r")))
+    assert decision.allowed
+    assert decision.held == (
+        (grant("a"), (Source.SCOPE, Source.PERMISSION)),
+        (role("r"), (Source.ROLE,)),
+    )
+    assert (decision.missing, decision.why) == ((), "the policy is met")
+    assert decision.policy == all_of("a", role("r"))
+
+
+def test_a_decision_names_what_is_missing_where_least_is() -> None:
+    decision = decide(any_of(all_of("a", "b", "c"), all_of("d", "e")), token_with(grants("d")))
+    assert not decision.allowed
+    assert decision.missing == (grant("e"),)
+    assert decision.held == ((grant("d"), (Source.SCOPE,)),)
+    assert decision.required == (("a", "b", "c"), ("d", "e"))
+    assert decision.scope == ("d", "e")
+
+
+ABSENT = "the user's token carries no permissions claim; switch on RBAC and “Add Permissions in the Access Token”"
+UNSTATED = "this client is read as third-party, because neither third_party_clients= nor first_party_clients= is given"
+RBAC_OFF = "the issuer does not enforce RBAC, so a user's scope is no entitlement"
+NONE: frozenset[str] = frozenset()
+
+
+@pytest.mark.parametrize(
+    ("term", "held", "why"),
+    [
+        (grant("x"), grants("y"), "'x' is in none of the token's claims"),
+        (role("x"), grants("x", "x"), "role('x') is in none of the token's claims"),
+        (scope("x"), grants("", "x"), "scope('x') is granted, but in permission alone"),
+        (permission("x"), grants("x"), "permission('x') is granted, but in scope alone"),
+        (
+            grant("x"),
+            grants("", "x", effective=NONE, rule=GrantRule.BOTH_THIRD_PARTY),
+            "'x' is in permission but not in scope, and this client is third-party",
+        ),
+        (
+            permission("x"),
+            grants("x", effective=NONE, rule=GrantRule.BOTH_CLIENT_UNSTATED),
+            f"permission('x') is in scope but not in permission, and {UNSTATED}",
+        ),
+        (
+            grant("x"),
+            grants("x", effective=NONE, rule=GrantRule.BOTH_CLIENT_UNNAMED),
+            "'x' is in scope but not in permission, and the token names no client and is read as a third party's",
+        ),
+        (
+            grant("x"),
+            grants("x", effective=NONE, rule=GrantRule.BOTH_DELEGATED),
+            "'x' is in scope but not in permission, and the token was delegated on",
+        ),
+        (
+            grant("x"),
+            grants("", "", effective=NONE, rule=GrantRule.BOTH_DELEGATED),
+            "'x' is in none of the token's claims",
+        ),
+        (
+            grant("x"),
+            grants("x", effective=NONE, rule=GrantRule.NONE_PERMISSIONS_ABSENT),
+            f"'x' is in scope but does not count: {ABSENT}",
+        ),
+        (
+            grant("x"),
+            grants("y", effective=NONE, rule=GrantRule.NONE_PERMISSIONS_ABSENT),
+            f"'x' is not granted: {ABSENT}",
+        ),
+        (
+            grant("x"),
+            grants("x", effective=NONE, rule=GrantRule.NONE_RBAC_OFF),
+            f"'x' is in scope but does not count: {RBAC_OFF}",
+        ),
+        (
+            scope("openid"),
+            grants("", "openid", effective=NONE),
+            "scope('openid') is in permission but does not count: it grants nothing on an API",
+        ),
+    ],
+)
+def test_a_decision_says_why_in_one_sentence(term: Policy, held: GrantSet, why: str) -> None:
+    decision = decide(term, token_with(held))
+    assert not decision.allowed
+    assert decision.why == why
+
+
+# --- properties -------------------------------------------------------------------------------------------------------
+
+VALUES = ("a", "b", "c", "openid")
+TERMS = [
+    *(grant(value) for value in VALUES[:3]),
+    *(make(value) for make, value in product((scope, role), VALUES)),
+    *(permission(value) for value in VALUES[:3]),
+]
+POLICIES = st.recursive(
+    st.sampled_from(TERMS),
+    lambda parts: st.one_of(
+        st.lists(parts, min_size=1, max_size=3).map(lambda some: all_of(*some)),
+        st.lists(parts, min_size=1, max_size=3).map(lambda some: any_of(*some)),
+    ),
+    max_leaves=6,
+)
+SOME = st.frozensets(st.sampled_from(VALUES))
+
+
+@st.composite
+def grant_sets(draw: st.DrawFn) -> GrantSet:
+    scopes, permissions = draw(SOME), draw(SOME)
+    effective = draw(st.sampled_from([scopes | permissions, scopes & permissions, scopes, NONE])) - OIDC_SCOPES
+    entitlements = draw(st.sampled_from([permissions, permissions | scopes]))
+    return GrantSet(
+        scopes=scopes,
+        permissions=permissions,
+        roles=draw(SOME),
+        effective=effective,
+        entitlements=entitlements,
+        rule=draw(st.sampled_from(GrantRule)),
+    )
+
+
+@settings(deadline=None)
+@given(POLICIES, POLICIES, grant_sets())
+def test_adding_a_requirement_never_widens(one: Policy, other: Policy, held: GrantSet) -> None:
+    assert (one & other).allows(held) == (one.allows(held) and other.allows(held))
+
+
+@settings(deadline=None)
+@given(POLICIES, POLICIES, grant_sets())
+def test_a_choice_admits_what_its_parts_admit(one: Policy, other: Policy, held: GrantSet) -> None:
+    assert (one | other).allows(held) == (one.allows(held) or other.allows(held))
+
+
+@settings(deadline=None)
+@given(POLICIES, grant_sets(), SOME, SOME, SOME, SOME, SOME)
+def test_adding_a_grant_never_narrows(
+    subject: Policy,
+    held: GrantSet,
+    scopes: frozenset[str],
+    permissions: frozenset[str],
+    roles: frozenset[str],
+    effective: frozenset[str],
+    entitlements: frozenset[str],
+) -> None:
+    more = dataclasses.replace(
+        held,
+        scopes=held.scopes | scopes,
+        permissions=held.permissions | permissions,
+        roles=held.roles | roles,
+        effective=held.effective | effective,
+        entitlements=held.entitlements | entitlements,
+    )
+    assert subject.allows(more) >= subject.allows(held)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(VALUES[:3]), grant_sets())
+def test_no_term_admits_more_than_requires(value: str, held: GrantSet) -> None:
+    neutral = grant(value).allows(held)
+    assert neutral == (value in held)
+    assert neutral >= scope(value).allows(held)
+    assert neutral >= permission(value).allows(held)
+
+
+@settings(deadline=None)
+@given(POLICIES, grant_sets())
+def test_a_decision_agrees_with_the_policy_and_says_so(subject: Policy, held: GrantSet) -> None:
+    decision = decide(subject, token_with(held))
+    assert decision.allowed == subject.allows(held)
+    assert decision.allowed == (not decision.missing)
+    assert decision.allowed == (decision.why == "the policy is met")
+    assert not any(term.holds(held) for term in decision.missing)
+    assert not set(decision.scope) - {name for names in decision.required for name in names}

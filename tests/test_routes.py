@@ -1,0 +1,140 @@
+"""The route map: what it finds, lists and notices. That it guards is shown in the framework tests."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Mount, Route, Router, WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from authz_middleware import authenticated, policy, public, requires
+from authz_middleware.decorators import Guard
+from authz_middleware.policy import AUTHENTICATED, PUBLIC
+from authz_middleware.routes import Found, RouteMap, find_router
+
+from .apps import Foreign, bare, endpoint, http_scope, websocket_scope
+
+ROUTES = [
+    Route("/open", public(endpoint)),
+    Route("/x", requires("x")(endpoint), methods=["GET", "POST"]),
+    Route("/any", authenticated(endpoint)),
+    Route("/bare", bare),
+    Route("/{number:int}", public(endpoint)),
+    WebSocketRoute("/open", public(endpoint)),
+    Mount("/m", routes=[Route("/open", public(endpoint)), Route("/bare", bare)]),
+    Mount("/x", app=requires("x")(Starlette(routes=[Route("/open", public(endpoint)), Route("/bare", bare)]))),
+    Mount("/p", app=public(Starlette(routes=[Route("/x", requires("x")(endpoint)), Route("/bare", bare)]))),
+    Mount("/f", app=Foreign()),
+]
+X = requires("x").access
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("/open", Found(PUBLIC)),
+        ("/x", Found(X)),
+        ("/any", Found(AUTHENTICATED)),
+        ("/bare", Found(None)),
+        ("/12", Found(PUBLIC)),
+        ("/m/open", Found(PUBLIC)),
+        ("/m/bare", Found(None)),
+        ("/m/absent", None),
+        ("/x/open", Found(X)),
+        ("/x/bare", Found(X)),
+        ("/p/x", Found(X)),
+        ("/p/bare", Found(PUBLIC)),
+        ("/f/anything", Found(None)),
+        ("/absent", None),
+        ("/open/", None),
+        ("", None),
+    ],
+)
+def test_what_a_request_would_reach(path: str, found: Found | None) -> None:
+    assert RouteMap.of(Router(ROUTES)).find(http_scope(path)) == found
+
+
+def test_a_method_that_does_not_match_reaches_nothing() -> None:
+    assert RouteMap.of(Router(ROUTES)).find(http_scope("/open", method="POST")) is None
+
+
+def test_a_websocket_reaches_websocket_routes() -> None:
+    assert RouteMap.of(Router(ROUTES)).find(websocket_scope("/open")) == Found(PUBLIC)
+    assert RouteMap.of(Router(ROUTES)).find(websocket_scope("/x")) is None
+
+
+def test_what_no_convertor_can_read_is_not_public() -> None:
+    assert RouteMap.of(Router(ROUTES)).find(http_scope("/" + "1" * 5000)) == Found(None)
+
+
+def test_finding_leaves_the_scope_alone() -> None:
+    scope = http_scope("/m/open")
+    before = dict(scope)
+    RouteMap.of(Router(ROUTES)).find(scope)
+    assert scope == before
+
+
+def test_what_states_nothing_is_listed() -> None:
+    assert RouteMap.of(Router(ROUTES)).unguarded == [("/bare", "GET HEAD"), ("/m/bare", "GET HEAD"), ("/f/", "")]
+
+
+def test_arming_twice_arms_once() -> None:
+    router = Router([Route("/", requires("x")(endpoint))])
+    RouteMap.of(router)
+    route: Any = router.routes[0]
+    armed = route.app
+    RouteMap.of(router)
+    assert route.app is armed
+    assert isinstance(armed, Guard)
+    assert not isinstance(armed.app, Guard)
+    assert armed.stated.access == policy.any_of("x")
+
+
+def test_a_changed_list_is_noticed_anywhere() -> None:
+    inner = Router([Route("/a", public(endpoint))])
+    router = Router([Mount("/m", app=inner)])
+    route_map = RouteMap.of(router)
+    assert route_map.is_current()
+    inner.routes.append(Route("/b", public(endpoint)))
+    assert not route_map.is_current()
+    route_map = RouteMap.of(router)
+    assert route_map.is_current()
+    router.routes.clear()
+    assert not route_map.is_current()
+
+
+def test_routers_are_found_through_what_wraps_them() -> None:
+    router, app = Router(), Starlette()
+    assert find_router(router) is router
+    assert find_router(app) is app.router
+    assert find_router(CORSMiddleware(CORSMiddleware(app))) is app.router
+    assert find_router(requires("x")(app)) is app.router
+    assert find_router(router.app) is router
+
+
+def test_no_other_method_or_object_leads_to_a_router() -> None:
+    router = Router()
+    for other in (router.not_found, router.lifespan, Foreign(), bare, None, object()):
+        assert find_router(other) is None
+
+
+def test_without_fastapi_the_list_is_walked_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "fastapi.routing", raising=False)
+    assert RouteMap.of(Router(ROUTES)).find(http_scope("/m/open")) == Found(PUBLIC)
+
+
+def test_a_default_is_guarded_once() -> None:
+    async def default(scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+    router = Router(default=default)
+    RouteMap.of(router)
+    guarded: Any = router.default
+    assert isinstance(guarded, Guard)
+    RouteMap.of(router)
+    assert router.default is guarded
+    assert guarded.app is default

@@ -1,0 +1,238 @@
+"""WebSocket: decided at the handshake, answered by denial response where the server can, by a close where not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount, WebSocketRoute
+from starlette.testclient import WebSocketDenialResponse
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from authz_middleware import AuthzMiddleware, authenticated, authorize, policy, public, requires
+from authz_middleware.testing import LocalIssuer
+
+from .apps import (
+    Calls,
+    Foreign,
+    ask,
+    bearer,
+    client,
+    expect_forbidden,
+    expect_missing,
+    expect_no_policy,
+    expect_opaque,
+    expect_refusal,
+    messages_of,
+    never,
+    starlette_app,
+    websocket_scope,
+)
+
+X: dict[str, Any] = {"scope": "x", "permissions": []}
+BAD = (b"authorization", b"Bearer bad")
+CLOSED = [{"type": "websocket.close", "code": 1008, "reason": ""}]
+
+
+class Rooms:
+    """An application with one WebSocket of each statement."""
+
+    def __init__(self, issuer: LocalIssuer, **options: Any) -> None:
+        self.calls = Calls()
+
+        async def talk(websocket: WebSocket) -> None:
+            self.calls.note()
+            await websocket.accept()
+            await websocket.send_json([websocket.user.display_name, websocket.auth.scopes])
+            await websocket.close()
+
+        async def undecorated(websocket: WebSocket) -> None:
+            await talk(websocket)
+
+        self.app = starlette_app(
+            issuer,
+            WebSocketRoute("/x", requires("x")(talk)),
+            WebSocketRoute("/any", authenticated(talk)),
+            WebSocketRoute("/open", public(talk)),
+            WebSocketRoute("/bare", undecorated),
+            Mount("/m", app=Starlette(routes=[WebSocketRoute("/x", requires("x")(talk))])),
+            **options,
+        )
+
+
+@pytest.mark.parametrize("path", ["/x", "/m/x"])
+def test_who_may_talk_is_accepted(issuer: LocalIssuer, path: str) -> None:
+    rooms = Rooms(issuer)
+    with client(rooms.app).websocket_connect(path, headers=issuer.headers(subject="s", **X)) as session:
+        assert session.receive_json() == ["s", ["x"]]
+
+
+def test_anybody_is_accepted_where_it_is_public(issuer: LocalIssuer) -> None:
+    rooms = Rooms(issuer)
+    with client(rooms.app).websocket_connect("/open") as session:
+        assert session.receive_json() == ["", []]
+    with client(rooms.app).websocket_connect("/open", headers=issuer.headers(subject="s", **X)) as session:
+        assert session.receive_json() == ["s", ["x"]]
+
+
+def test_any_token_is_accepted_where_one_is_needed(issuer: LocalIssuer) -> None:
+    rooms = Rooms(issuer)
+    with client(rooms.app).websocket_connect("/any", headers=issuer.headers(subject="s")) as session:
+        assert session.receive_json() == ["s", []]
+
+
+@pytest.mark.parametrize("path", ["/x", "/m/x", "/any", "/bare", "/open", "/nowhere"])
+@pytest.mark.parametrize("caller", ["anonymous", "bad", "two", "basic", "no grant"])
+@pytest.mark.parametrize("denial", [True, False])
+def test_everybody_else_is_refused_before_accept(issuer: LocalIssuer, path: str, caller: str, denial: bool) -> None:
+    rooms = Rooms(issuer)
+    header = bearer(issuer)
+    headers = {
+        "anonymous": [],
+        "bad": [BAD],
+        "two": [header, header],
+        "basic": [(b"authorization", b"Basic am86cHc=")],
+        "no grant": [header],
+    }[caller]
+    if (path == "/open" and caller in {"anonymous", "basic", "no grant"}) or (path, caller) == ("/any", "no grant"):
+        return
+    answer = ask(rooms.app, websocket_scope(path, headers, denial=denial), messages_of({"type": "websocket.connect"}))
+    assert not rooms.calls
+    if not denial:
+        # A route that does not exist is closed by the router itself, for callers with a token.
+        assert [message["type"] for message in answer.messages] == ["websocket.close"]
+        assert answer.messages == CLOSED or (path, caller) == ("/nowhere", "no grant")
+        return
+    scope = "x" if path in {"/x", "/m/x"} else ""
+    match caller, path:
+        case "bad", _:
+            expect_opaque(answer)
+        case "two", _:
+            assert (answer.status, answer.json()["code"]) == (400, "malformed_header")
+        case (("anonymous" | "basic"), _):
+            expect_missing(answer, scope)
+        case _, "/bare":
+            expect_no_policy(answer)
+        case _, "/nowhere":
+            assert [message["type"] for message in answer.messages] == ["websocket.close"]
+        case _:
+            expect_forbidden(answer, scope)
+
+
+def test_a_denial_is_two_messages(issuer: LocalIssuer) -> None:
+    answer = ask(Rooms(issuer).app, websocket_scope("/x"), never)
+    assert [message["type"] for message in answer.messages] == [
+        "websocket.http.response.start",
+        "websocket.http.response.body",
+    ]
+    assert answer.headers == {
+        "content-type": "application/problem+json",
+        "content-length": str(len(answer.body)),
+        "cache-control": "no-store",
+        "www-authenticate": 'Bearer realm="api", scope="x"',
+    }
+
+
+def test_a_client_reads_the_denial(issuer: LocalIssuer) -> None:
+    asked = client(Rooms(issuer).app)
+    with pytest.raises(WebSocketDenialResponse) as denied, asked.websocket_connect("/x", headers=issuer.headers()):
+        pass
+    expect_forbidden(denied.value, "x")
+
+
+def test_tokens_elsewhere_are_not_read(issuer: LocalIssuer) -> None:
+    token = issuer.token(**X)
+    scope = websocket_scope("/x", [(b"sec-websocket-protocol", f"bearer, {token}".encode())])
+    expect_missing(ask(Rooms(issuer).app, {**scope, "query_string": f"access_token={token}".encode()}, never), "x")
+
+
+def test_an_expired_token_is_refused(issuer: LocalIssuer) -> None:
+    answer = ask(Rooms(issuer).app, websocket_scope("/open", [bearer(issuer, expires_in=-60)]), never)
+    challenge = 'Bearer realm="api", error="invalid_token", error_description="The access token has expired."'
+    expect_refusal(answer, 401, "expired", challenge)
+
+
+def test_a_websocket_that_states_nothing_may_be_open_to_any_token(issuer: LocalIssuer) -> None:
+    rooms = Rooms(issuer, undecorated="authenticated")
+    expect_missing(ask(rooms.app, websocket_scope("/bare"), never))
+    with client(rooms.app).websocket_connect("/bare", headers=issuer.headers()) as session:
+        assert session.receive_json()[1] == []
+
+
+def test_preflight_headers_mean_nothing_here(issuer: LocalIssuer) -> None:
+    headers = [(b"origin", b"https://page.test"), (b"access-control-request-method", b"GET")]
+    expect_missing(ask(Rooms(issuer).app, websocket_scope("/nowhere", headers), never))
+    expect_missing(ask(Rooms(issuer).app, {**websocket_scope("/nowhere", headers), "method": "GET"}, never))
+
+
+# --- undecided and late -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("denial", [True, False])
+@pytest.mark.parametrize("caller", ["anonymous", "good"])
+def test_an_undecided_accept_is_refused(issuer: LocalIssuer, denial: bool, caller: str) -> None:
+    foreign = Foreign()
+    app = AuthzMiddleware(foreign, issuers=[issuer.trusted()])
+    scope = websocket_scope("/", [bearer(issuer, **X)] if caller == "good" else [], denial=denial)
+    answer = ask(app, scope, messages_of({"type": "websocket.connect"}))
+    if not denial:
+        assert answer.messages == CLOSED
+    elif caller == "good":
+        expect_no_policy(answer)
+    else:
+        expect_missing(answer)
+    assert foreign.calls.names == ([] if caller == "anonymous" else ["websocket", "websocket.disconnect"])
+
+
+def test_a_public_path_may_accept(issuer: LocalIssuer) -> None:
+    app = AuthzMiddleware(Foreign(), issuers=[issuer.trusted()], public_paths=["/"])
+    answer = ask(app, websocket_scope("/"), messages_of({"type": "websocket.connect"}))
+    assert [m["type"] for m in answer.messages] == ["websocket.accept", "websocket.send", "websocket.close"]
+
+
+@pytest.mark.parametrize("status", [200, 404])
+def test_an_undecided_denial_of_the_applications_own(issuer: LocalIssuer, status: int) -> None:
+    async def denying(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+        await send({"type": "websocket.http.response.body", "body": b"own"})
+
+    app = AuthzMiddleware(denying, issuers=[issuer.trusted()])
+    answer = ask(app, websocket_scope("/", [bearer(issuer)]), messages_of({"type": "websocket.connect"}))
+    if status == 404:
+        assert (answer.status, answer.body) == (404, b"own")
+    else:
+        expect_no_policy(answer)
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+@pytest.mark.parametrize("is_public", [True, False])
+def test_a_refusal_after_accept_closes(issuer: LocalIssuer, mounted: bool, is_public: bool) -> None:
+    calls = Calls()
+
+    async def late(websocket: WebSocket) -> None:
+        await websocket.accept()
+        await websocket.send_text("welcome")
+        await authorize(websocket, policy.scope("x"))
+        calls.note()
+
+    route = WebSocketRoute("/", (public if is_public else authenticated)(late))
+    app = client(starlette_app(issuer, Mount("/m", app=Starlette(routes=[route])) if mounted else route))
+    headers = {} if is_public else issuer.headers()
+    with app.websocket_connect("/m/" if mounted else "/", headers=headers) as session:
+        assert session.receive_text() == "welcome"
+        with pytest.raises(WebSocketDisconnect) as closed:
+            session.receive_text()
+    assert (closed.value.code, closed.value.reason) == (1008, "")
+    assert not calls
+
+
+def test_a_refusal_before_accept_is_a_denial(issuer: LocalIssuer) -> None:
+    async def late(websocket: WebSocket) -> None:
+        await authorize(websocket, policy.scope("x"))
+        raise NotImplementedError
+
+    app = client(starlette_app(issuer, WebSocketRoute("/", authenticated(late))))
+    with pytest.raises(WebSocketDenialResponse) as denied, app.websocket_connect("/", headers=issuer.headers()):
+        pass
+    expect_forbidden(denied.value, "x")
