@@ -814,7 +814,6 @@ def test_middleware_of_a_route_is_behind_the_decision(issuer: LocalIssuer) -> No
 
         return counted
 
-
     app = client(starlette_app(issuer, Route("/", requires("x")(endpoint), middleware=[Middleware(counting)])))
     expect_forbidden(app.get("/", headers=issuer.headers()), "x")
     assert not CALLS

@@ -127,7 +127,7 @@ def check_url(url: str, what: str) -> list[str]:
     faults = []
     if parts.scheme == "http" and not _is_loopback(host):
         faults.append(f"{what} must use https; http is for loopback addresses only")
-    if parts.username is not None or parts.password is not None or "#" in url:
+    if parts.username is not None or "#" in url:
         faults.append(f"{what} must not contain credentials or a fragment")
     if _has_odd_characters(url):
         faults.append(f"{what} contains spaces, backslashes, control or non-ASCII characters; percent-encode them")

@@ -138,7 +138,7 @@ class RemoteJWKS:
         if is_fresh or is_last_known_good:
             if now >= self._refresh_at and self._may_retry(now):
                 self._take_off()  # in the background: nobody waits for it
-        elif self._current_flight() is not None or self._may_retry(now):
+        elif self._may_retry(now):  # as it does while a flight is under way
             await self._land()
         if self._keys is None or self._clock() >= self._usable_until:
             reason = Reason.NEVER_FETCHED if self._keys is None else Reason.TOO_LONG_WITHOUT_CONTACT

@@ -118,7 +118,9 @@ async def test_one_fetch_serves_many_requests() -> None:
     fetch_once = HTTPXFetch()
     async with serving(answering(http("200 OK", b"{}"))) as server:
         responses = await asyncio.gather(*(fetch_document(fetch_once, server.url, {}) for _ in range(5)))
+        tls = fetch_once._tls
         await fetch_document(fetch_once, server.url, {})
+    assert fetch_once._tls is tls is not None  # the CA bundle is not read again
     assert {response.body for response in responses} == {b"{}"}
     assert len(server.requests) == 6
 
