@@ -43,6 +43,7 @@ MAX_TOKEN_BYTES = 128 * 1024
 MAX_JSON_DEPTH = 32
 MAX_KID_LENGTH = 256
 MIN_SECRET_BYTES = 32
+JWS_DOTS, JWE_DOTS = 2, 4  # RFC 7515 section 7.1, RFC 7516 section 7.1
 RSA_BITS = range(2048, 8192 + 1)
 
 RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
@@ -199,7 +200,9 @@ def _not_a_jws(token: str) -> InvalidToken:
     dots = token.count(".")
     if dots == 0:
         return InvalidToken(Code.OPAQUE_TOKEN, Reason.OPAQUE)
-    if dots != 4:  # noqa: PLR2004 - five parts make a JWE (RFC 7516 section 7.1)
+    if dots == JWS_DOTS:
+        return InvalidToken(Code.MALFORMED_TOKEN, Reason.NOT_CANONICAL_BASE64URL)
+    if dots != JWE_DOTS:
         return InvalidToken(Code.MALFORMED_TOKEN, Reason.NOT_THREE_PARTS)
     head, key, *_ = token.split(".")
     try:

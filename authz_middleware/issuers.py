@@ -121,6 +121,8 @@ class TrustedIssuer:
         dialects, dialect_faults = _resolve_dialects(self)
         algorithms, algorithm_faults = _resolve_algorithms(self, dialects)
         faults += [*dialect_faults, *algorithm_faults]
+        keys, document_faults = _resolve_keys(self, algorithms)
+        faults += document_faults
         if faults:
             raise ConfigurationError(*(f"TrustedIssuer: {fault}" for fault in faults))
         settings = Settings(
@@ -131,8 +133,7 @@ class TrustedIssuer:
             tenants=_frozen(self.tenants),
         )
         object.__setattr__(self, "settings", settings)
-        if isinstance(self.keys, Mapping):
-            object.__setattr__(self, "keys", StaticJWKS(self.keys, algorithms))
+        object.__setattr__(self, "keys", keys)
 
     @classmethod
     def auth0(cls, domain: str, audience: str | Collection[str], **options: Unpack[IssuerOptions]) -> Self:
@@ -146,6 +147,13 @@ class TrustedIssuer:
             )
         options.setdefault("dialects", AUTH0)
         return cls(f"https://{domain}/", audience, **options)
+
+    @property
+    def key_identity(self) -> object:
+        """What two settings must have in common to share one source of keys, and with it one fetch."""
+        if self.secret is not None or self.keys is not None:
+            return self
+        return (self.issuer, self.jwks_uri, self.settings.algorithms, id(self.fetch), self.outage_tolerance)
 
     def key_source(self) -> KeySource:
         """Return a source of this issuer's keys. Nothing is fetched before the first token needs it."""
@@ -283,6 +291,18 @@ def _resolve_algorithms(trusted: TrustedIssuer, dialects: tuple[Dialect, ...]) -
     if named - ALGORITHMS:
         return named, [f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}; `none` is never one"]
     return named, []
+
+
+def _resolve_keys(
+    trusted: TrustedIssuer, algorithms: frozenset[str]
+) -> tuple[Mapping[str, object] | KeySource | None, list[str]]:
+    """Read a JWKS document once, here, so that it cannot change afterwards."""
+    if not isinstance(trusted.keys, Mapping) or trusted.secret is not None or not algorithms:
+        return trusted.keys, []
+    try:
+        return StaticJWKS(trusted.keys, algorithms), []
+    except ConfigurationError as error:
+        return trusted.keys, list(error.faults)
 
 
 def _collection_faults(name: str, value: object, *, may_be_empty: bool = True) -> list[str]:

@@ -65,7 +65,7 @@ class AccessTokenValidator:
         self._by_issuer: dict[str, list[Dialect]] = {}
         for issuer in self.issuers:
             self._by_issuer.setdefault(issuer.issuer, []).extend(issuer.settings.dialects)
-        self._keys: Mapping[TrustedIssuer, KeySource] = {i: i.key_source() for i in self.issuers}
+        self._keys = _key_sources(self.issuers)
 
     async def validate(self, token: str) -> AccessToken:
         """Return the verified access token. The order is the security argument.
@@ -122,15 +122,30 @@ def _check_issuers(issuers: Iterable[TrustedIssuer]) -> tuple[TrustedIssuer, ...
     return trusted
 
 
+def _key_sources(issuers: Iterable[TrustedIssuer]) -> Mapping[TrustedIssuer, KeySource]:
+    """Return where each issuer's keys come from; settings of one issuer share them, so that they are fetched once."""
+    sources: dict[object, KeySource] = {}
+    by_issuer = {}
+    for issuer in issuers:
+        if issuer.key_identity not in sources:
+            sources[issuer.key_identity] = issuer.key_source()
+        by_issuer[issuer] = sources[issuer.key_identity]
+    return by_issuer
+
+
 async def _get_key(source: KeySource, kid: str | None, algorithm: str) -> VerificationKey:
-    """Ask for the key. Whatever else a source of the application's own raises means that keys cannot be had."""
+    """Ask for the key. Whatever else a source of the application's own does means that keys cannot be had."""
     try:
-        return await source.get(kid, algorithm)
+        key: object = await source.get(kid, algorithm)
     except (Refused, ConfigurationError):
         raise
     except Exception as error:  # noqa: BLE001 - fail closed, as our outage and not as the caller's fault
         _log.warning("the key source failed with %s", type(error).__name__)
         raise KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS) from None
+    if not isinstance(key, VerificationKey):
+        _log.warning("the key source returned a %s where a VerificationKey is due", type(key).__name__)
+        raise KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS)
+    return key
 
 
 def _check_header(unverified: UnverifiedToken, trusted: TrustedIssuer) -> str:

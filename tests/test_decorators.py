@@ -535,11 +535,19 @@ def test_a_method_a_class_lacks_is_405(issuer: LocalIssuer) -> None:
 
 
 class Redispatching(HTTPEndpoint):
+    @requires("read")
+    async def get(self, request: Request) -> Response:
+        raise NotImplementedError
+
     async def dispatch(self) -> None:
         await text_of(CALLS, "dispatch")(self.scope, self.receive, self.send)
 
 
 class Awaiting(HTTPEndpoint):
+    @requires("read")
+    async def get(self, request: Request) -> Response:
+        raise NotImplementedError
+
     def __await__(self) -> Generator[Any, None, None]:
         return text_of(CALLS, "await")(self.scope, self.receive, self.send).__await__()
 

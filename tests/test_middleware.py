@@ -296,6 +296,8 @@ def with_keys(issuer: LocalIssuer, outcome: object, calls: Calls | None = None) 
         (ValueError("secret detail"), "5"),
         (AssertionError("secret detail"), "5"),
         (NotImplementedError(), "5"),
+        (None, "5"),
+        ("secret detail", "5"),
     ],
     ids=repr,
 )
@@ -303,7 +305,7 @@ def test_keys_that_cannot_be_had_are_our_outage(
     issuer: LocalIssuer,
     caplog: pytest.LogCaptureFixture,
     path: str,
-    error: Exception,
+    error: object,
     retry_after: str,
 ) -> None:
     calls = Calls()

@@ -16,6 +16,7 @@ from authz_middleware import AccessToken, AccessTokenValidator, ConfigurationErr
 from authz_middleware._jose import ALGORITHMS, VerificationKey, parse_jwk
 from authz_middleware.dialects import AUTH0
 from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason
+from authz_middleware.keys import Fetched
 from authz_middleware.testing import LocalIssuer, SigningKey, encode_segment
 
 from .helpers import (
@@ -356,7 +357,7 @@ def test_without_a_clock_the_present_counts() -> None:
 
 @pytest.mark.parametrize("part", [b"[]", b"[1]", b"1", b"null", b"true", b'"x"', b""])
 def test_header_and_payload_are_objects(part: bytes) -> None:
-    expected = (MALFORMED, "not_an_object" if part else "not_three_parts")
+    expected = (MALFORMED, "not_an_object" if part else "not_canonical_base64url")
     assert refused(sign_raw(part, ISSUER.claims())) == expected
     assert refused(sign_raw(header_of(), part)) == expected
 
@@ -486,7 +487,7 @@ def test_the_limit_of_size_can_be_moved() -> None:
 def test_padding_and_foreign_characters_refuse(position: int, suffix: str) -> None:
     parts = list(PARTS)
     parts[position] += suffix
-    assert refused(".".join(parts)) == (MALFORMED, "not_three_parts")
+    assert refused(".".join(parts)) == (MALFORMED, "not_canonical_base64url")
 
 
 def test_a_non_canonical_signature_refuses() -> None:
@@ -945,3 +946,36 @@ def test_the_limit_of_size_has_limits(limit: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         AccessTokenValidator([ISSUER.trusted()], max_token_bytes=limit)
     assert "a number of bytes from 1 to 131072" in str(caught.value)
+
+
+# --- key sources ----------------------------------------------------------------------------------------------------
+
+
+class Nothing:
+    """A key source that breaks its promise."""
+
+    async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
+        return None  # type: ignore[return-value]
+
+
+def test_a_key_source_that_gives_no_key_is_an_outage_of_ours() -> None:
+    by = AccessTokenValidator([ISSUER.trusted(keys=Nothing())], clock=lambda: NOW)
+    with pytest.raises(KeysUnavailable) as caught:
+        asyncio.run(by.validate(ISSUER.token()))
+    assert caught.value.reason == "key_source_failed"
+
+
+def test_settings_of_one_issuer_fetch_its_keys_once() -> None:
+    fetched: list[str] = []
+
+    async def fetch(url: str, headers: Mapping[str, str]) -> Fetched:
+        fetched.append(url)
+        document = ISSUER.metadata() if "openid" in url else ISSUER.jwks()
+        return Fetched(200, {}, json.dumps(document).encode())
+
+    audiences = ["https://one.test/", "https://two.test/"]
+    settings = [TrustedIssuer(ISSUER.issuer, audience, dialects=AUTH0, fetch=fetch) for audience in audiences]
+    by = AccessTokenValidator(settings, clock=lambda: NOW)
+    for audience in audiences:
+        assert accepted(ISSUER.token(aud=audience), by).audience == (audience,)
+    assert len(fetched) == 2
