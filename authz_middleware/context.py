@@ -106,6 +106,7 @@ class RequestContext:
         challenger: how this application words refusals.
         decided: whether access was granted by a policy, `@public` or a public path. Without it no answer may leave.
         started: whether the response has begun, after which no refusal can be sent.
+        refusal: the latest refusal raised for this request.
     """
 
     __slots__ = (
@@ -116,6 +117,7 @@ class RequestContext:
         "_undecorated",
         "challenger",
         "decided",
+        "refusal",
         "started",
         "token",
     )
@@ -132,6 +134,7 @@ class RequestContext:
         self.challenger = challenger
         self.decided = path_is_public
         self.started = False
+        self.refusal: Refused | None = None
         self._undecorated = undecorated
         self._path_is_public = path_is_public
         self._covered = False
@@ -156,12 +159,27 @@ class RequestContext:
         self._met.append(access)
         self.decided = True
 
+    def require_token(self) -> AccessToken:
+        """Return the token.
+
+        Raises:
+            MissingToken: the caller is anonymous.
+        """
+        if self.token is None:
+            raise self._noted(MissingToken())
+        return self.token
+
     def _check(self, policy: Policy) -> None:
         if self.token is None:
-            raise MissingToken(suggest(policy)[1])
+            raise self._noted(MissingToken(suggest(policy)[1]))
         if not policy.allows(self.token.grants):
             decision = decide(policy, self.token)
-            raise InsufficientScope(decision.required, decision.scope)
+            raise self._noted(InsufficientScope(decision.required, decision.scope))
+
+    def _noted(self, refused: Refused) -> Refused:
+        """Remember a refusal: an error handler further in may answer 500 before the refusal has travelled out."""
+        self.refusal = refused
+        return refused
 
     def enforce_route(self, access: Access | None, pieces: tuple[Access, ...] = ()) -> None:
         """Decide for a route or mount: `access` is all that it states, `pieces` what its wrappers will ask for again.
@@ -177,10 +195,9 @@ class RequestContext:
             self.decided = True
         elif self._undecorated is not None:
             self.enforce(self._undecorated)
-        elif self.token is None:
-            raise MissingToken
         else:
-            raise NoPolicy
+            self.require_token()
+            raise self._noted(NoPolicy())
 
     def hand_over(self) -> None:
         """Leave the decision to a middleware further in, which validates anew."""
@@ -223,9 +240,9 @@ def current_context() -> RequestContext:
 @contextmanager
 def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
     """Bind a context to the scope and the context variable while a request is served, and end it afterwards."""
-    outer = scope.get(SCOPE_KEY)
-    if isinstance(outer, RequestContext):
-        outer.hand_over()
+    outer = {key: scope[key] for key in (SCOPE_KEY, "auth", "user") if key in scope}
+    if isinstance(outer.get(SCOPE_KEY), RequestContext):
+        outer[SCOPE_KEY].hand_over()
     scope[SCOPE_KEY] = context
     scope["auth"] = Credentials(context.token)
     scope["user"] = UnauthenticatedUser() if context.token is None else Caller(context.token)
@@ -235,8 +252,8 @@ def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
     finally:
         _current.reset(reset)
         context.close()
-        if outer is not None:
-            scope[SCOPE_KEY] = outer
+        if SCOPE_KEY in outer:
+            scope.update(outer)
 
 
 async def access_token(connection: HTTPConnection) -> AccessToken:
@@ -245,10 +262,7 @@ async def access_token(connection: HTTPConnection) -> AccessToken:
     Raises:
         MissingToken: the caller is anonymous; answered with 401.
     """
-    token = context_of(connection.scope).token
-    if token is None:
-        raise MissingToken
-    return token
+    return context_of(connection.scope).require_token()
 
 
 async def authorize(connection: HTTPConnection, policy: Policy | str) -> None:

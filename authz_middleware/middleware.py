@@ -18,16 +18,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ._jose import DEFAULT_MAX_TOKEN_BYTES
 from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
 from .context import UNDECORATED, PublicPaths, RequestContext, bound, refuse
-from .decorators import stated_access
+from .decorators import Guard
 from .errors import ConfigurationError, MissingToken, NoPolicy, Refused
 from .issuers import TrustedIssuer
 from .policy import Access, Policy, Public, suggest
-from .routes import Found, RouteMap, find_router
+from .routes import RouteMap, find_router, guard_whole
 from .validator import AccessTokenValidator
 
 __all__ = ["AuthzMiddleware"]
 
-TEMPORARY_REDIRECT, FIRST_ERROR = 307, 400
+TEMPORARY_REDIRECT, FIRST_ERROR, SERVER_ERROR = 307, 400, 500
 
 _log = logging.getLogger("authz_middleware")
 
@@ -102,13 +102,23 @@ class AuthzMiddleware:
         except Refused as refused:
             await send_refusal(self._challenger, refused, scope, send)
             return
+        app = self.app if route_map is not None else self._guarded_whole(scope)
         context = RequestContext(token, self._challenger, undecorated=self._undecorated, path_is_public=path_is_public)
         gate = _Gate(context, scope, receive, send, is_open=is_preflight)
         with bound(context, scope):
             try:
-                await self.app(scope, gate.receive, gate.send)
+                await app(scope, gate.receive, gate.send)
             except Refused as refused:  # decided late, where no guard stood in front
-                await refuse(context, refused, scope, send)
+                if not gate.has_refused:
+                    await refuse(context, refused, scope, send)
+
+    def _guarded_whole(self, scope: Scope) -> Guard:
+        """Put the decision in front of everything: of the application behind, no routes can be seen.
+
+        As the middleware of a single `Route`, the endpoint is known all the same.
+        """
+        endpoint = scope.get("endpoint")
+        return guard_whole(self.app, self.app if endpoint is None else endpoint)
 
     def _route_map(self, scope: Scope) -> RouteMap | None:
         """Return the map of the application's routes, built at the first message and when routes have changed."""
@@ -119,7 +129,7 @@ class AuthzMiddleware:
             with self._mapping:
                 router = self._find_router(scope)
                 route_map = self._routes = None if router is None else RouteMap.of(router)
-                self._announce(route_map)
+                self._announce(route_map, scope)
         return route_map
 
     def _find_router(self, scope: Scope) -> Router | None:
@@ -131,7 +141,7 @@ class AuthzMiddleware:
             router = app.router if any(issubclass(cls, AuthzMiddleware) for cls in ours) else None
         return router
 
-    def _announce(self, route_map: RouteMap | None) -> None:
+    def _announce(self, route_map: RouteMap | None, scope: Scope) -> None:
         """Say once what an operator should know."""
         if self._announced:
             return
@@ -143,6 +153,11 @@ class AuthzMiddleware:
                     "if the issuer limits it to what the user was assigned, rbac_enforced=False if not",
                     issuer.issuer,
                 )
+        if route_map is None and scope.get("endpoint") is None and not isinstance(self.app, Guard):
+            _log.warning(
+                "no routes can be seen behind AuthzMiddleware, so everything but public_paths is refused; "
+                "give it to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])"
+            )
         unguarded = [] if route_map is None else route_map.unguarded
         bare = [f"{methods or 'any'} {path}" for path, methods in unguarded if path not in self.public_paths]
         if bare:
@@ -186,7 +201,9 @@ def _admit_anonymous(scope: Scope, route_map: RouteMap | None) -> bool:
     Raises:
         MissingToken: what the request would reach is not public.
     """
-    found = Found(stated_access(scope.get("endpoint"))) if route_map is None else route_map.find(scope)
+    if route_map is None:
+        return False  # the guard in front of everything will decide
+    found = route_map.find(scope)
     if found is not None and isinstance(found.access, Public):
         return False
     if found is None and _is_preflight(scope):
@@ -208,7 +225,7 @@ class _Gate:
     the routes, middlewares that answer themselves. Of those only errors and the router's own redirect pass.
     """
 
-    __slots__ = ("_context", "_open", "_receive", "_refused", "_scope", "_send")
+    __slots__ = ("_context", "_open", "_receive", "_scope", "_send", "has_refused")
 
     def __init__(self, context: RequestContext, scope: Scope, receive: Receive, send: Send, *, is_open: bool) -> None:
         self._context = context
@@ -216,26 +233,35 @@ class _Gate:
         self._receive = receive
         self._send = send
         self._open = is_open
-        self._refused = False
+        self.has_refused = False
 
     async def receive(self) -> Message:
         """Pass on what the client sends, until the answer was refused."""
-        if self._refused:
+        if self.has_refused:
             return {"type": f"{self._scope['type']}.disconnect", "code": 1008}
         return await self._receive()
 
     async def send(self, message: Message) -> None:
         """Pass on what the application answers, or refuse in its place and drop the rest."""
-        if self._refused:
+        if self.has_refused:
             return
-        if not (self._open or self._context.decided or _is_harmless(message)):
-            self._refused = True
-            refused = MissingToken() if self._context.token is None else NoPolicy()
-            await send_refusal(self._context.challenger, refused, self._scope, self._send)
-            return
-        self._open = True
-        self._context.started = True
+        if not self._context.started:
+            refused = self._refusal_instead_of(message)
+            self._context.started = True
+            if refused is not None:
+                self.has_refused = True
+                await send_refusal(self._context.challenger, refused, self._scope, self._send)
+                return
         await self._send(message)
+
+    def _refusal_instead_of(self, message: Message) -> Refused | None:
+        """Return what to answer in place of an answer that begins; None lets it through."""
+        context = self._context
+        if context.refusal is not None and message.get("status") == SERVER_ERROR:
+            return context.refusal  # an error handler further in met the refusal before it came out here
+        if self._open or context.decided or _is_harmless(message):
+            return None
+        return MissingToken() if context.token is None else NoPolicy()
 
 
 def _is_harmless(message: Message) -> bool:

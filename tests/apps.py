@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Router
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -260,3 +260,14 @@ def expect_ok(response: Any, text: str | None = None) -> None:
     """Raise unless a response is a success, with this text if one is given."""
     if response.status_code != 200 or (text is not None and response.text != text):
         raise AssertionError(f"expected 200 {text!r}, got {response.status_code} {response.text!r}")
+
+
+class InFront:
+    """What stands between the middleware and a router, and answers by itself."""
+
+    def __init__(self, answering: ASGIApp) -> None:
+        self.app = Router()
+        self._answering = answering
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._answering(scope, receive, send)

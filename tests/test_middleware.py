@@ -10,14 +10,22 @@ import pytest
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Host, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authz_middleware import AuthzMiddleware, ConfigurationError, TrustedIssuer, authenticated, public, requires
+from authz_middleware import (
+    AuthzMiddleware,
+    ConfigurationError,
+    TrustedIssuer,
+    authenticated,
+    authorize,
+    public,
+    requires,
+)
 from authz_middleware._jose import VerificationKey
-from authz_middleware.errors import Code, InsufficientScope, InvalidToken, KeysUnavailable, Reason
+from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason
 from authz_middleware.keys import KeySource, StaticJWKS
 from authz_middleware.testing import LocalIssuer
 
@@ -25,6 +33,7 @@ from .apps import (
     Answer,
     Calls,
     Foreign,
+    InFront,
     ask,
     authz,
     bare,
@@ -373,31 +382,38 @@ def test_a_foreign_application_is_refused_but_for_its_public_paths(issuer: Local
 def test_a_guarded_foreign_application_is_served(issuer: LocalIssuer) -> None:
     foreign = Foreign()
     app = client(AuthzMiddleware(requires("x")(foreign), issuers=[issuer.trusted(third_party_clients=set())]))
-    expect_missing(app.get("/"))
+    expect_missing(app.get("/"), "x")
     expect_forbidden(app.get("/", headers=issuer.headers()), "x")
     assert not foreign.calls
     expect_ok(app.get("/", headers=issuer.headers(**X)), "foreign")
 
 
-def test_decorators_behind_a_middleware_that_hides_them_decide_late_but_decide(issuer: LocalIssuer) -> None:
+def test_what_no_routes_can_be_seen_of_is_refused_before_it_runs(
+    issuer: LocalIssuer, caplog: pytest.LogCaptureFixture
+) -> None:
     calls = Calls()
-
-    async def handler(request: Request) -> Response:
-        calls.note()
-        return await endpoint(request)
-
-    whole = Starlette(routes=[Route("/", requires("x")(handler))])
+    whole = Starlette(routes=[Route("/", requires("x")(endpoint))])
 
     async def hiding(scope: Scope, receive: Receive, send: Send) -> None:
+        calls.note("hiding")
         await whole(scope, receive, send)
 
-    app = client(AuthzMiddleware(hiding, issuers=[issuer.trusted(third_party_clients=set())]))
-    expect_missing(app.get("/"))
-    with pytest.raises(InsufficientScope):  # the application's own error middleware stands in between
-        app.get("/", headers=issuer.headers())
+    app = client(AuthzMiddleware(hiding, issuers=[issuer.trusted(third_party_clients=set())], public_paths=["/"]))
+    hidden = client(AuthzMiddleware(hiding, issuers=[issuer.trusted(third_party_clients=set())]))
+    expect_missing(hidden.get("/"))
+    expect_no_policy(hidden.get("/", headers=issuer.headers(**X)))
     assert not calls
+    assert sum("no routes can be seen" in record.message for record in caplog.records) == 1
+    # As a public path it is let through, and what is decorated behind decides for itself.
+    expect_missing(app.get("/"), "x")
+    expect_forbidden(app.get("/", headers=issuer.headers()), "x")
     expect_ok(app.get("/", headers=issuer.headers(**X)))
-    assert calls.names == ["handler"]
+
+
+def test_an_application_hidden_by_its_own_middleware_may_open_to_any_token(issuer: LocalIssuer) -> None:
+    app = client(AuthzMiddleware(Foreign(), issuers=[issuer.trusted()], undecorated="authenticated"))
+    expect_missing(app.get("/"))
+    expect_ok(app.get("/", headers=issuer.headers()), "foreign")
 
 
 def test_a_late_refusal_outside_every_route_is_answered_too(issuer: LocalIssuer) -> None:
@@ -408,17 +424,36 @@ def test_a_late_refusal_outside_every_route_is_answered_too(issuer: LocalIssuer)
     async def asking(scope: Scope, receive: Receive, send: Send) -> None:
         helper()
 
-    app = client(AuthzMiddleware(asking, issuers=[issuer.trusted(third_party_clients=set())], public_paths=["/open"]))
-    expect_forbidden(app.get("/", headers=issuer.headers()), "x")
-    expect_missing(app.get("/open"), "x")
+    answer = around(issuer, asking)
+    expect_forbidden(answer, "x")
+
+
+class Asking:
+    """A middleware of a mounted application's own that asks for more, and is refused inside its error handler."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await authorize(HTTPConnection(scope), "x")
+        await self.app(scope, receive, send)
+
+
+def test_a_refusal_that_meets_an_error_handler_first_is_answered_as_it_is(issuer: LocalIssuer) -> None:
+    inner = Starlette(routes=[Route("/", public(endpoint))], middleware=[Middleware(Asking)])
+    app = client(starlette_app(issuer, Mount("/inner", app=inner)))
+    expect_missing(app.get("/inner/"), "x")
+    expect_forbidden(app.get("/inner/", headers=issuer.headers()), "x")
+    expect_ok(app.get("/inner/", headers=issuer.headers(**X)))
 
 
 # --- what leaves ------------------------------------------------------------------------------------------------------
 
 
 def around(issuer: LocalIssuer, app: ASGIApp, **scope: Any) -> Answer:
-    """Ask a foreign application behind the middleware, with a token that is good and grants nothing here."""
-    guarded = AuthzMiddleware(app, issuers=[issuer.trusted()])
+    """Ask what answers in front of the routes, with a token that is good and grants nothing here."""
+    guarded = AuthzMiddleware(InFront(app), issuers=[issuer.trusted(third_party_clients=set())])
     return ask(guarded, http_scope("/", [bearer(issuer)], **scope), never)
 
 
@@ -479,7 +514,7 @@ def test_what_is_received_passes_until_a_refusal(issuer: LocalIssuer) -> None:
         received.append((await receive())["type"])
         await send({"type": "http.response.body", "body": b""})
 
-    app = AuthzMiddleware(reading, issuers=[issuer.trusted()])
+    app = AuthzMiddleware(InFront(reading), issuers=[issuer.trusted()])
     assert ask(app, http_scope("/", [bearer(issuer)])).status == 404
     assert received == ["http.request", "http.disconnect"]
 

@@ -16,6 +16,7 @@ from authz_middleware.testing import LocalIssuer
 from .apps import (
     Calls,
     Foreign,
+    InFront,
     ask,
     bearer,
     client,
@@ -173,7 +174,7 @@ def test_preflight_headers_mean_nothing_here(issuer: LocalIssuer) -> None:
 @pytest.mark.parametrize("caller", ["anonymous", "good"])
 def test_an_undecided_accept_is_refused(issuer: LocalIssuer, denial: bool, caller: str) -> None:
     foreign = Foreign()
-    app = AuthzMiddleware(foreign, issuers=[issuer.trusted()])
+    app = AuthzMiddleware(InFront(foreign), issuers=[issuer.trusted()])
     scope = websocket_scope("/", [bearer(issuer, **X)] if caller == "good" else [], denial=denial)
     answer = ask(app, scope, messages_of({"type": "websocket.connect"}))
     if not denial:
@@ -197,7 +198,7 @@ def test_an_undecided_denial_of_the_applications_own(issuer: LocalIssuer, status
         await send({"type": "websocket.http.response.start", "status": status, "headers": []})
         await send({"type": "websocket.http.response.body", "body": b"own"})
 
-    app = AuthzMiddleware(denying, issuers=[issuer.trusted()])
+    app = AuthzMiddleware(InFront(denying), issuers=[issuer.trusted()])
     answer = ask(app, websocket_scope("/", [bearer(issuer)]), messages_of({"type": "websocket.connect"}))
     if status == 404:
         assert (answer.status, answer.body) == (404, b"own")
