@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["FASTAPI_DOCS"]
+from .routes import FASTAPI_DOCS
 
-FASTAPI_DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
-"""FastAPI's own pages: `public_paths=FASTAPI_DOCS` opens them to anybody."""
+__all__ = ["FASTAPI_DOCS"]

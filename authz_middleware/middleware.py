@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from starlette._utils import get_route_path
 from starlette.applications import Starlette
@@ -22,7 +22,7 @@ from .decorators import Guard
 from .errors import ConfigurationError, MissingToken, NoPolicy, Refused
 from .issuers import TrustedIssuer
 from .policy import Access, Policy, Public, suggest
-from .routes import RouteMap, find_router, guard_whole
+from .routes import FASTAPI_DOCS, RouteMap, find_router, guard_whole
 from .validator import AccessTokenValidator
 
 __all__ = ["AuthzMiddleware"]
@@ -147,27 +147,46 @@ class AuthzMiddleware:
             return
         self._announced = True
         for issuer in self.validator.issuers:
-            if issuer.rbac_enforced is None and not all(d.has_permissions for d in issuer.settings.dialects):
-                _log.warning(
-                    "issuer %s: in dialects without permissions a user's scope is believed; state rbac_enforced=True "
-                    "if the issuer limits it to what the user was assigned, rbac_enforced=False if not",
-                    issuer.issuer,
-                )
+            for advice in _advice_on(issuer):
+                _log.warning("authz_middleware: issuer %s: %s", issuer.issuer, advice)
         if route_map is None and scope.get("endpoint") is None and not isinstance(self.app, Guard):
             _log.warning(
-                "no routes can be seen behind AuthzMiddleware, so everything but public_paths is refused; "
-                "give it to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])"
+                "authz_middleware: no routes can be seen, so everything but public_paths is refused; "
+                "give the middleware to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])"
             )
         unguarded = [] if route_map is None else route_map.unguarded
-        bare = [f"{methods or 'any'} {path}" for path, methods in unguarded if path not in self.public_paths]
+        bare = [(path, methods) for path, methods in unguarded if path not in self.public_paths]
         if bare:
-            fate = "they are refused" if self._undecorated is None else "any valid token may call them"
             _log.warning(
-                "routes that state no policy, so %s; write @requires, @authenticated or @public below the route "
-                "decorator, or name them in public_paths: %s",
-                fate,
-                ", ".join(bare),
+                "authz_middleware: routes that state no policy, so %s; write @requires, @authenticated or @public "
+                "below the route decorator, or name them in public_paths: %s",
+                "they are refused" if self._undecorated is None else "any valid token may call them",
+                _listing(bare),
             )
+
+
+def _advice_on(issuer: TrustedIssuer) -> Iterator[str]:
+    """Yield what an application left unsaid about an issuer, and what follows from that."""
+    dialects = issuer.settings.dialects
+    is_said = issuer.third_party_clients is not None or issuer.first_party_clients is not None
+    if any(d.has_permissions for d in dialects) and not is_said:
+        yield (
+            "every user's client counts as third-party; name those that are in third_party_clients= "
+            "(an empty set: none), or the others in first_party_clients="
+        )
+    if not all(d.has_permissions for d in dialects) and issuer.rbac_enforced is None:
+        yield (
+            "in dialects without permissions a user's scope is believed; state rbac_enforced=True if the issuer "
+            "limits it to what the user was assigned, rbac_enforced=False if not"
+        )
+
+
+def _listing(routes: Sequence[tuple[str, str]]) -> str:
+    """Name the application's own routes, and FastAPI's pages in one."""
+    names = [f"{methods or 'any'} {path}" for path, methods in routes if path not in FASTAPI_DOCS]
+    if any(path in FASTAPI_DOCS for path, _ in routes):
+        names.append("FastAPI's documentation pages (FASTAPI_DOCS)")
+    return ", ".join(names)
 
 
 def _is_serving() -> bool:

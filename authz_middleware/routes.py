@@ -20,9 +20,11 @@ from .decorators import Guard, Stated, combine, decorated_too_late, stated_acces
 from .errors import ConfigurationError
 from .policy import Access, Policy
 
-__all__ = ["Found", "RouteMap", "find_router", "guard_whole"]
+__all__ = ["FASTAPI_DOCS", "Found", "RouteMap", "find_router", "guard_whole"]
 
 MAX_WRAPPERS = 64
+FASTAPI_DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
+"""FastAPI's own pages: `public_paths=FASTAPI_DOCS` opens them to anybody."""
 FRAMEWORKS = ("starlette.routing", "fastapi.routing")
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 

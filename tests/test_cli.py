@@ -113,7 +113,7 @@ from authz_middleware.cli import main
 sys.exit(main(["demo"]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    line = f'authz demo needs {name}; install it with: python -m pip install "authz_middleware[demo]"\n'
+    line = f'authz demo needs {name}; install it, in a clone with: python -m pip install -e ".[demo]"\n'
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 

@@ -544,6 +544,25 @@ def test_frontend_pages_are_refused_unless_they_are_public_paths(issuer: LocalIs
         expect_opaque(client(opened).get(path, headers=BAD))
 
 
+def test_dependencies_of_frontend_pages_do_not_run_undecided(issuer: LocalIssuer, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("page")
+    calls = Calls()
+
+    def dependency() -> None:
+        calls.note()
+
+    def application(**options: Any) -> FastAPI:
+        app, router = fastapi_app(issuer, **options), APIRouter()
+        router.frontend("/pages", directory=tmp_path)
+        app.include_router(router, prefix="/in", dependencies=[Depends(dependency)])
+        return app
+
+    expect_no_policy(client(application()).get("/in/pages/", headers=issuer.headers(**X)))
+    assert not calls
+    expect_ok(client(application(public_paths=["/in/pages/*"])).get("/in/pages/"), "page")
+    assert len(calls.names) == 1
+
+
 def test_404_405_and_redirects(issuer: LocalIssuer) -> None:
     app, router = fastapi_app(issuer), APIRouter()
 

@@ -10,6 +10,7 @@ import pytest
 from authz_middleware import ConfigurationError, TrustedIssuer
 from authz_middleware.dialects import ACCESS_TOKEN, AUTH0, RFC9068, Dialect
 from authz_middleware.keys import RemoteJWKS, SecretKey, StaticJWKS
+from authz_middleware.testing import LocalIssuer
 
 from .helpers import ISSUER, recording_keys
 
@@ -449,3 +450,20 @@ def test_the_management_api_of_auth0_is_no_audience() -> None:
     with pytest.raises(ConfigurationError) as caught:
         TrustedIssuer.auth0("acme.eu.auth0.com", "https://acme.eu.auth0.com/api/v2/")
     assert "write the identifier of this API" in str(caught.value)
+
+
+# --- the local issuer -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"dialect": "access-token"}, "write one of access_token, "),
+        ({"permissions": "read:orders"}, "permissions= a collection of strings"),
+        ({"scope": ["read:orders"]}, "scope= is one space-joined string"),
+    ],
+)
+def test_the_local_issuer_signs_no_slip(arguments: dict[str, Any], says: str) -> None:
+    for issue in (LocalIssuer().token, LocalIssuer().headers):
+        with pytest.raises(ConfigurationError, match=says):
+            issue(**arguments)

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
@@ -226,7 +227,7 @@ MIXED: list[BaseRoute] = [
 def test_routes_that_state_nothing_are_listed_once_at_start(
     issuer: LocalIssuer, caplog: pytest.LogCaptureFixture, undecorated: str, fate: str
 ) -> None:
-    trusted = [issuer.trusted(rbac_enforced=True)]
+    trusted = [issuer.trusted(rbac_enforced=True, third_party_clients=set())]
     app = starlette_app(
         issuer, *MIXED, issuers=trusted, undecorated=undecorated, public_paths=["/public-path", "/open/*"]
     )
@@ -234,32 +235,55 @@ def test_routes_that_state_nothing_are_listed_once_at_start(
         for _ in range(2):
             asked.get("/bare")
     assert announced(caplog) == [
-        f"routes that state no policy, so {fate}; write @requires, @authenticated or @public below the route "
-        "decorator, or name them in public_paths: GET HEAD POST /bare, POST /halves, GET HEAD /m/bare, any /files/, "
+        f"authz_middleware: routes that state no policy, so {fate}; write @requires, @authenticated or @public "
+        "below the route decorator, or name them in public_paths: GET HEAD POST /bare, POST /halves, GET HEAD /m/bare, any /files/, "
         "any host.test"
     ]
 
 
-@pytest.mark.parametrize(("rbac_enforced", "warnings"), [(None, 1), (True, 0), (False, 0)])
-def test_unstated_rbac_is_announced_once(
-    issuer: LocalIssuer, caplog: pytest.LogCaptureFixture, rbac_enforced: bool | None, warnings: int
-) -> None:
-    trusted = [issuer.trusted(rbac_enforced=rbac_enforced)]
-    app = starlette_app(issuer, Route("/", authenticated(endpoint)), issuers=trusted)
+def advice_on(caplog: pytest.LogCaptureFixture, issuer: LocalIssuer, **options: Any) -> list[str]:
+    """Return what the start says about an issuer's settings."""
+    app = starlette_app(issuer, Route("/", authenticated(endpoint)), issuers=[issuer.trusted(**options)])
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             expect_missing(client(app).get("/"))
-    assert [text.partition(": ")[0] for text in announced(caplog)] == ["issuer https://issuer.test/"] * warnings
+    start = f"authz_middleware: issuer {issuer.issuer}: "
+    return [text.removeprefix(start).partition(";")[0] for text in announced(caplog) if text.startswith(start)]
 
 
-def test_dialects_with_permissions_need_no_such_statement(
-    issuer: LocalIssuer, caplog: pytest.LogCaptureFixture
+CLIENTS = "every user's client counts as third-party"
+RBAC = "in dialects without permissions a user's scope is believed"
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({}, [CLIENTS, RBAC]),
+        ({"rbac_enforced": True}, [CLIENTS]),
+        ({"rbac_enforced": False}, [CLIENTS]),
+        ({"third_party_clients": set()}, [RBAC]),
+        ({"first_party_clients": ["app"]}, [RBAC]),
+        ({"third_party_clients": set(), "rbac_enforced": False}, []),
+        ({"dialects": ["access_token_authz"]}, [CLIENTS]),
+        ({"dialects": ["access_token_authz"], "third_party_clients": set()}, []),
+        ({"dialects": ["rfc9068"]}, [RBAC]),
+        ({"dialects": ["rfc9068"], "rbac_enforced": True}, []),
+    ],
+)
+def test_what_was_left_unsaid_is_announced_once(
+    issuer: LocalIssuer, caplog: pytest.LogCaptureFixture, options: dict[str, Any], advice: list[str]
 ) -> None:
-    trusted = [issuer.trusted(dialects=["access_token_authz"])]
-    app = starlette_app(issuer, Route("/", authenticated(endpoint)), issuers=trusted)
-    with caplog.at_level(logging.WARNING):
-        expect_missing(client(app).get("/"))
-    assert announced(caplog) == []
+    assert advice_on(caplog, issuer, **options) == advice
+
+
+def test_fastapis_pages_are_listed_in_one(issuer: LocalIssuer, caplog: pytest.LogCaptureFixture) -> None:
+    app = FastAPI()
+    app.add_middleware(AuthzMiddleware, issuers=[issuer.trusted(third_party_clients=set(), rbac_enforced=True)])
+    app.add_api_route("/bare", bare)
+    with caplog.at_level(logging.WARNING), client(app):
+        pass
+    (listed,) = announced(caplog)
+    assert listed.endswith("in public_paths: GET /bare, FastAPI's documentation pages (FASTAPI_DOCS)")
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------

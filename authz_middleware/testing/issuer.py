@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
 from ..dialects import AUTH0, DIALECTS, Dialect
+from ..errors import ConfigurationError
 from ..issuers import IssuerOptions, TrustedIssuer
 
 __all__ = ["LocalIssuer", "SigningKey", "encode_segment"]
@@ -61,6 +62,14 @@ def _generate(algorithm: str) -> object:
     if algorithm in _CURVES:
         return ec.generate_private_key(_CURVES[algorithm])
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def _table(dialect: str | Dialect) -> Dialect:
+    if isinstance(dialect, Dialect):
+        return dialect
+    if dialect not in DIALECTS:
+        raise ConfigurationError(f"no dialect is called {dialect!r}; write one of {', '.join(DIALECTS)}")
+    return DIALECTS[dialect]
 
 
 class LocalIssuer:
@@ -131,7 +140,9 @@ class LocalIssuer:
         `scope` is the space-joined string, `permissions` go into the token only where the dialect has them;
         `expires_in` is in seconds from now and may be negative; `more` are further claims, None removes one.
         """
-        table = DIALECTS[dialect] if isinstance(dialect, str) else dialect
+        table = _table(dialect)
+        if isinstance(permissions, str) or not isinstance(scope, str | None):
+            raise ConfigurationError("scope= is one space-joined string, permissions= a collection of strings")
         now = int(self._clock())
         claims: dict[str, object] = {
             "iss": self.issuer,
@@ -154,7 +165,7 @@ class LocalIssuer:
 
     def token(self, dialect: str | Dialect = "access_token_authz", **claims: Any) -> str:
         """Return a signed token; arguments as for `claims`."""
-        table = DIALECTS[dialect] if isinstance(dialect, str) else dialect
+        table = _table(dialect)
         typ = {"jwt": "JWT"}.get(name := min(table.types), name)
         return self.sign(self.claims(table, **claims), typ=typ)
 

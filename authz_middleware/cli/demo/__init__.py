@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         if error.name not in EXTRA:
             raise
         print(
-            f'authz demo needs {error.name}; install it with: python -m pip install "authz_middleware[demo]"',
+            f'authz demo needs {error.name}; install it, in a clone with: python -m pip install -e ".[demo]"',
             file=sys.stderr,
         )
         return MISSING_EXTRA
