@@ -81,7 +81,7 @@ class UnusableKey(ValueError):
 class UnverifiedToken:
     """A well-formed compact JWS whose signature nobody has checked. Good for choosing an issuer, for nothing else."""
 
-    header: Mapping[str, object]
+    header: Mapping[str, object] = field(repr=False)
     claims: Mapping[str, object] = field(repr=False)
     signing_input: bytes = field(repr=False)
     signature: bytes = field(repr=False)
@@ -287,7 +287,7 @@ def _bound_algorithm(jwk: Mapping[str, object], rsa_algorithm: str) -> str:
         raise UnusableKey("alg is no string")
     stated = None if alg is None else canonical_algorithm(alg)
     if kty == "RSA":
-        bound = stated or rsa_algorithm
+        bound = rsa_algorithm if stated is None else stated
         if bound not in RSA_ALGORITHMS:
             raise UnusableKey("alg does not fit the key type")
         return bound

@@ -5,6 +5,7 @@ Sources: RFC 8725 sections 3.8 and 3.9 (issuer, audience), RFC 8414 section 2 (i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import combinations
@@ -183,12 +184,12 @@ def _issuer_faults(issuer: str) -> list[str]:
 
 
 def _audience_faults(issuer: str, audience: str | Collection[str]) -> list[str]:
+    if audience is None or (isinstance(audience, Collection) and not audience):
+        return ["audience is missing; write the identifier of this API, such as https://orders.acme.example/"]
     if isinstance(audience, str):
         audience = [audience]
-    faults = _collection_faults("audience", audience, may_be_empty=False)
-    if faults or audience is None:
-        return ["audience is missing; write the identifier of this API, such as https://orders.acme.example/"]
-    if isinstance(issuer, str):
+    faults = _collection_faults("audience", audience)
+    if not faults and isinstance(issuer, str):
         own = {issuer.rstrip("/") + "/" + path for path in FOREIGN_AUDIENCES}
         if own & set(audience):
             faults.append(
@@ -220,8 +221,8 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
 def _number_faults(trusted: TrustedIssuer) -> Iterator[str]:
     if not _is_number(trusted.leeway) or not 0 <= trusted.leeway <= MAX_LEEWAY:
         yield f"leeway is in seconds, from 0 to {MAX_LEEWAY}"
-    if not _is_number(trusted.outage_tolerance) or not trusted.outage_tolerance >= 0:
-        yield "outage_tolerance is in seconds, 0 or more"
+    if not _is_number(trusted.outage_tolerance) or not 0 <= trusted.outage_tolerance < math.inf:
+        yield "outage_tolerance is in seconds, 0 or more, and finite"
 
 
 def _client_faults(trusted: TrustedIssuer) -> list[str]:
@@ -240,7 +241,7 @@ def _client_faults(trusted: TrustedIssuer) -> list[str]:
 def _claim_faults(trusted: TrustedIssuer) -> Iterator[str]:
     for name in ("roles_claims", "permissions_claims", "tenant_claims"):
         names = getattr(trusted, name)
-        if names is not None and not all(_is_claim_path(path) for path in _claim_paths(names)):
+        if names is not None and (names == [] or not all(_is_claim_path(path) for path in _claim_paths(names))):
             yield f'{name} takes a claim name, a tuple as path, or a list of these, such as "https://acme.example/roles"'
 
 
@@ -253,14 +254,19 @@ def _resolve_dialects(trusted: TrustedIssuer) -> tuple[tuple[Dialect, ...], list
         return (), [f"dialects must be some of {', '.join(DIALECTS)}, or Dialect tables"]
     tables = [d if isinstance(d, Dialect) else DIALECTS[d] for d in given]
     tables = [_with_claims(table, trusted, tables) for table in tables]
-    clashes = [
+    faults = [
+        f"tenants= needs a tenant, and dialect {table.name} has none; name its claim in tenant_claims="
+        for table in tables
+        if trusted.tenants and not table.tenant_claims
+    ]
+    faults += [
         f"dialects {one.name} and {other.name} cannot be told apart; allow one of them"
         for one, other in combinations(tables, 2)
         if one.types & other.types
         and one.client_claim == other.client_claim
         and one.has_permissions == other.has_permissions
     ]
-    return tuple(tables), clashes
+    return tuple(tables), faults
 
 
 def _with_claims(dialect: Dialect, trusted: TrustedIssuer, allowed: list[Dialect]) -> Dialect:
@@ -270,7 +276,7 @@ def _with_claims(dialect: Dialect, trusted: TrustedIssuer, allowed: list[Dialect
     if trusted.tenant_claims is not None:
         dialect = replace(dialect, tenant_claims=_claim_paths(trusted.tenant_claims))
     takes_permissions = dialect.has_permissions or not any(table.has_permissions for table in allowed)
-    if trusted.permissions_claims is not None and takes_permissions:
+    if trusted.permissions_claims and takes_permissions:  # an empty list is a fault of its own and makes no others
         dialect = replace(dialect, permissions_claims=_claim_paths(trusted.permissions_claims))
     return dialect
 
@@ -299,6 +305,8 @@ def _resolve_keys(
     """Read a JWKS document once, here, so that it cannot change afterwards."""
     if not isinstance(trusted.keys, Mapping) or trusted.secret is not None or not algorithms:
         return trusted.keys, []
+    if trusted.keys.get("keys") == []:
+        return trusted.keys, ["keys= holds no key, so every token would be refused; put the issuer's public keys in"]
     try:
         return StaticJWKS(trusted.keys, algorithms), []
     except ConfigurationError as error:

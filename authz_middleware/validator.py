@@ -150,12 +150,12 @@ async def _get_key(source: KeySource, kid: str | None, algorithm: str) -> Verifi
 
 def _check_header(unverified: UnverifiedToken, trusted: TrustedIssuer) -> str:
     """Return the algorithm of a header this issuer may write. Embedded keys and key URLs are ignored."""
-    if "crit" in unverified.header or "b64" in unverified.header:  # RFC 7515 section 4.1.11, RFC 7797
-        raise InvalidToken(Code.MALFORMED_TOKEN, Reason.CRITICAL_HEADER)
     algorithm = unverified.algorithm
     if algorithm is None or algorithm not in trusted.settings.algorithms:  # RFC 8725 section 3.1
         raise InvalidToken(Code.WRONG_ALGORITHM, Reason.ALGORITHM_NOT_ALLOWED)
     check_type(unverified, trusted.settings.dialects)  # RFC 8725 section 3.11
+    if "crit" in unverified.header or "b64" in unverified.header:  # RFC 7515 section 4.1.11, RFC 7797
+        raise InvalidToken(Code.MALFORMED_TOKEN, Reason.CRITICAL_HEADER)
     return algorithm
 
 

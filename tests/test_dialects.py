@@ -10,6 +10,7 @@ import pytest
 
 from authz_middleware import AccessToken, AccessTokenValidator, TrustedIssuer
 from authz_middleware.dialects import ACCESS_TOKEN, AUTH0, DIALECTS, RFC9068, Dialect
+from authz_middleware.errors import Code, InvalidToken, Reason
 from authz_middleware.testing import SigningKey
 
 from .helpers import (
@@ -319,6 +320,41 @@ def test_the_client_named_by_the_second_claim_marks_an_id_token_as_well(dialect:
     assert refused(token, validator(dialects=[dialect])) == ("id_token", "id_token_mark")
 
 
+LENIENT = replace(RFC9068, name="lenient", types=frozenset({"lenient+jwt"}), client_is_no_audience=False)
+
+
+def test_a_dialect_may_name_its_client_as_audience() -> None:
+    by = validator(dialects=[LENIENT])
+    assert accepted(ISSUER.token(LENIENT, aud=[ISSUER.audience, CLIENT]), by).audience == (ISSUER.audience, CLIENT)
+    strict = validator(dialects=[replace(LENIENT, client_is_no_audience=True)])
+    assert refused(ISSUER.token(LENIENT, aud=[ISSUER.audience, CLIENT]), strict) == ("id_token", "id_token_mark")
+
+
+@pytest.mark.parametrize(
+    ("claims", "outcome"),
+    [
+        ({"aud": CLIENT}, ("wrong_audience", "audience_not_ours")),
+        ({"aud": [CLIENT]}, ("wrong_audience", "audience_not_ours")),
+        ({"aud": CLIENT, "nonce": "x"}, ("id_token", "id_token_mark")),
+        ({"aud": [ISSUER.audience, CLIENT], "at_hash": "x"}, ("id_token", "id_token_mark")),
+    ],
+)
+def test_where_a_client_may_be_audience_all_else_is_refused(claims: dict[str, Any], outcome: tuple[str, str]) -> None:
+    assert refused(ISSUER.token(LENIENT, **claims), validator(dialects=[LENIENT])) == outcome
+
+
+def test_a_lenient_dialect_excuses_no_other() -> None:
+    by = validator(dialects=[LENIENT, RFC9068])
+    audience = [ISSUER.audience, CLIENT]
+    assert accepted(ISSUER.token(LENIENT, aud=audience), by).dialect == "lenient"
+    assert refused(ISSUER.token("rfc9068", aud=audience), by) == ("id_token", "id_token_mark")
+
+
+def test_unsaid_a_client_is_no_audience() -> None:
+    assert Dialect(name="mine", types=frozenset({"mine+jwt"}), client_claim="cid").client_is_no_audience is True
+    assert {dialect.client_is_no_audience for dialect in DIALECTS.values()} == {True}
+
+
 def test_a_wrong_audience_without_marks_is_only_that() -> None:
     assert refused(ISSUER.token(aud="another")) == ("wrong_audience", "audience_not_ours")
 
@@ -439,7 +475,10 @@ def test_an_actor_may_be_unnamed() -> None:
     "value", [None, 1, True, "agent", [], [{"sub": "agent"}], {"sub": 1}, {"sub": ""}, {"sub": None}]
 )
 def test_an_actor_of_the_wrong_form_refuses(value: object) -> None:
-    assert refused(token_with({"act": value})) == ("invalid_claim", "claim_wrong_form")
+    with pytest.raises(InvalidToken) as caught:
+        accepted(token_with({"act": value}))
+    assert (caught.value.code, caught.value.reason) == (Code.INVALID_CLAIM, Reason.CLAIM_WRONG_FORM)
+    assert caught.value.claim == "act"  # not `sub`, which would send a reader of the log to the subject
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from authz_middleware import ConfigurationError, TrustedIssuer
+from authz_middleware import AccessTokenValidator, ConfigurationError, TrustedIssuer
 from authz_middleware.dialects import ACCESS_TOKEN, AUTH0, RFC9068, Dialect
 from authz_middleware.keys import RemoteJWKS, SecretKey, StaticJWKS
 from authz_middleware.testing import LocalIssuer
 
-from .helpers import ISSUER, recording_keys
+from .helpers import ISSUER, NOW, accepted, recording_keys, refused
 
 GOOD: dict[str, Any] = {"issuer": "https://issuer.test/", "audience": "https://api.test/"}
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -85,12 +85,22 @@ def test_issuers_that_are_fine(issuer: str) -> None:
     assert TrustedIssuer(issuer, "api").issuer == issuer
 
 
-@pytest.mark.parametrize(
-    "audience", [None, "", [], (), set(), 5, b"api", [""], ["api", ""], ["api", None], [5], {"api": 1}, True]
-)
+@pytest.mark.parametrize("audience", [None, "", b"", [], (), set(), {}])
 def test_the_audience_must_be_given(audience: Any) -> None:
     assert fault(audience=audience) == (
         "TrustedIssuer: audience is missing; write the identifier of this API, such as https://orders.acme.example/"
+    )
+
+
+@pytest.mark.parametrize("audience", [[""], ["", 5], ["api", ""], ["api", None], [5], ("api", b"api"), [["api"]]])
+def test_an_audience_is_a_non_empty_string(audience: Any) -> None:
+    assert fault(audience=audience) == "TrustedIssuer: audience must hold non-empty strings only"
+
+
+@pytest.mark.parametrize("audience", [5, b"api", {"api": 1}, True])
+def test_several_audiences_are_a_collection(audience: Any) -> None:
+    assert fault(audience=audience) == (
+        "TrustedIssuer: audience is a collection of strings; write audience=[…], with brackets"
     )
 
 
@@ -150,6 +160,13 @@ def test_where_keys_come_from(change: dict[str, Any], says: str) -> None:
 )
 def test_a_document_without_usable_keys(document: dict[str, Any]) -> None:
     assert "pass a JWKS document such as" in fault(keys=document)
+
+
+@pytest.mark.parametrize("change", [{}, {"dialects": AUTH0}, {"algorithms": ["ES256"]}])
+def test_a_document_without_any_key(change: dict[str, Any]) -> None:
+    assert fault(keys={"keys": []}, **change) == (
+        "TrustedIssuer: keys= holds no key, so every token would be refused; put the issuer's public keys in"
+    )
 
 
 def test_a_document_with_keys_of_other_algorithms_only() -> None:
@@ -228,7 +245,7 @@ def test_which_algorithms_an_issuer_may_use(change: dict[str, Any], allowed: set
 # --- numbers, clients, claims ---------------------------------------------------------------------------------------
 
 LEEWAY = "leeway is in seconds, from 0 to 300"
-OUTAGE = "outage_tolerance is in seconds, 0 or more"
+OUTAGE = "outage_tolerance is in seconds, 0 or more, and finite"
 
 
 @pytest.mark.parametrize(
@@ -238,12 +255,14 @@ def test_the_leeway_has_limits(leeway: Any) -> None:
     assert fault(leeway=leeway) == f"TrustedIssuer: {LEEWAY}"
 
 
-@pytest.mark.parametrize("tolerance", [-1, -0.5, float("nan"), float("-inf"), "3600", None, True, [1]])
+@pytest.mark.parametrize("tolerance", [-1, -0.5, float("nan"), float("-inf"), float("inf"), "3600", None, True, [1]])
 def test_the_outage_tolerance_has_limits(tolerance: Any) -> None:
     assert fault(outage_tolerance=tolerance) == f"TrustedIssuer: {OUTAGE}"
 
 
-@pytest.mark.parametrize("change", [{"leeway": 0}, {"leeway": 300}, {"leeway": 0.5}, {"outage_tolerance": 0}])
+@pytest.mark.parametrize(
+    "change", [{"leeway": 0}, {"leeway": 300}, {"leeway": 0.5}, {"outage_tolerance": 0}, {"outage_tolerance": 1e9}]
+)
 def test_numbers_at_their_limits(change: dict[str, Any]) -> None:
     (name,) = change
     assert getattr(TrustedIssuer(**GOOD, **change), name) == change[name]
@@ -252,7 +271,7 @@ def test_numbers_at_their_limits(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["third_party_clients", "first_party_clients", "tenants"])
 @pytest.mark.parametrize("value", ["client", b"client", 5, {"client": True}, True])
 def test_a_bare_string_where_a_collection_is_meant(name: str, value: Any) -> None:
-    assert fault(**{name: value}) == (
+    assert fault(tenant_claims="org_id", **{name: value}) == (
         f"TrustedIssuer: {name} is a collection of strings; write {name}=[…], with brackets"
     )
 
@@ -260,11 +279,43 @@ def test_a_bare_string_where_a_collection_is_meant(name: str, value: Any) -> Non
 @pytest.mark.parametrize("name", ["third_party_clients", "first_party_clients", "tenants"])
 @pytest.mark.parametrize("value", [[""], ["a", None], [5], [["a"]], ("a", b"b")])
 def test_a_collection_of_something_else(name: str, value: Any) -> None:
-    assert fault(**{name: value}) == f"TrustedIssuer: {name} must hold non-empty strings only"
+    says = f"TrustedIssuer: {name} must hold non-empty strings only"
+    assert fault(tenant_claims="org_id", **{name: value}) == says
 
 
 def test_no_tenant_at_all_can_not_be_meant() -> None:
     assert fault(tenants=[]) == "TrustedIssuer: tenants must not be empty; name one or leave tenants out"
+
+
+def no_tenant(dialect: str) -> str:
+    return f"TrustedIssuer: tenants= needs a tenant, and dialect {dialect} has none; name its claim in tenant_claims="
+
+
+def test_tenants_need_a_dialect_with_tenants() -> None:
+    assert fault(tenants=["org_1"]) == no_tenant("rfc9068")
+    bare = replace(ACCESS_TOKEN, name="bare", tenant_claims=())
+    assert fault(tenants=["org_1"], dialects=["rfc9068_profile", bare]) == no_tenant("bare")
+
+
+@pytest.mark.parametrize(
+    ("tenants", "says"),
+    [
+        ("org_1", "TrustedIssuer: tenants is a collection of strings; write tenants=[…], with brackets"),
+        (5, "TrustedIssuer: tenants is a collection of strings; write tenants=[…], with brackets"),
+        ([5], "TrustedIssuer: tenants must hold non-empty strings only"),
+    ],
+)
+def test_badly_typed_tenants_without_a_dialect_for_them_are_two_faults(tenants: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        TrustedIssuer(**GOOD, tenants=tenants)
+    assert caught.value.faults == (says, no_tenant("rfc9068"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"dialects": AUTH0}, {"tenant_claims": "org_id"}, {"tenant_claims": ["a", ("b", "c")]}]
+)
+def test_tenants_where_the_dialect_has_some(change: dict[str, Any]) -> None:
+    assert TrustedIssuer(**GOOD, tenants=["org_1"], **change).settings.tenants == frozenset({"org_1"})
 
 
 def test_third_and_first_party_contradict_each_other() -> None:
@@ -280,7 +331,9 @@ def test_rbac_is_stated_with_a_boolean(value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["roles_claims", "permissions_claims", "tenant_claims"])
-@pytest.mark.parametrize("value", ["", (), ("",), ("a", 1), 5, ["a", ""], [None], [["a"]], {"a": 1}, b"a", [()], True])
+@pytest.mark.parametrize(
+    "value", ["", (), ("",), ("a", 1), 5, ["a", ""], [None], [["a"]], {"a": 1}, b"a", [()], True, []]
+)
 def test_claim_names(name: str, value: Any) -> None:
     assert fault(**{name: value}) == (
         f"TrustedIssuer: {name} takes a claim name, a tuple as path, or a list of these, "
@@ -317,11 +370,9 @@ def test_dialects_must_differ(value: Any, one: str, other: str) -> None:
     )
 
 
-def test_a_permissions_claim_for_nobody_makes_siblings_alike() -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        TrustedIssuer(**GOOD, dialects=AUTH0, permissions_claims=[])
-    assert len(caught.value.faults) == 2
-    assert all(fault.endswith("cannot be told apart; allow one of them") for fault in caught.value.faults)
+@pytest.mark.parametrize("name", ["roles_claims", "permissions_claims", "tenant_claims"])
+def test_an_empty_list_of_claims_is_one_fault_whatever_the_dialects(name: str) -> None:
+    assert fault(dialects=AUTH0, **{name: []}).startswith(f"TrustedIssuer: {name} takes a claim name")
 
 
 def test_dialects_are_names_or_tables() -> None:
@@ -386,7 +437,7 @@ def test_an_issuer_cannot_be_changed() -> None:
 
 def test_lists_given_are_not_lists_kept() -> None:
     clients, tenants = ["a"], ["org_1"]
-    trusted = TrustedIssuer(**GOOD, third_party_clients=clients, tenants=tenants)
+    trusted = TrustedIssuer(**GOOD, third_party_clients=clients, tenants=tenants, tenant_claims="org_id")
     clients.clear()
     tenants.append("org_2")
     assert trusted.settings.clients.third_party == frozenset({"a"})
@@ -453,6 +504,30 @@ def test_the_management_api_of_auth0_is_no_audience() -> None:
 
 
 # --- the local issuer -------------------------------------------------------------------------------------------------
+
+
+def test_the_local_issuer_adds_keys_only_where_there_are_no_others() -> None:
+    own = recording_keys(ISSUER.key)
+    assert isinstance(ISSUER.trusted().key_source(), StaticJWKS)
+    assert isinstance(ISSUER.trusted(secret=SECRET).key_source(), SecretKey)
+    assert isinstance(ISSUER.trusted(jwks_uri="https://issuer.test/jwks").key_source(), RemoteJWKS)
+    assert ISSUER.trusted(keys=own).key_source() is own
+    with pytest.raises(ConfigurationError, match="keys and secret contradict each other"):
+        ISSUER.trusted(keys=own, secret=SECRET)
+
+
+def test_the_local_issuer_rotates_and_withdraws_its_keys() -> None:
+    issuer = LocalIssuer(algorithm="ES256", clock=lambda: NOW)
+    trusted_before = AccessTokenValidator([issuer.trusted(algorithms=["ES256"])], clock=lambda: NOW)
+    old, old_token = issuer.key, issuer.token()
+    new = issuer.rotate()
+    assert [key["kid"] for key in issuer.jwks()["keys"]] == [old.kid, new.kid]  # type: ignore[attr-defined]  # JSON
+    assert accepted(old_token, trusted_before).subject == "auth0|jo"
+    assert refused(issuer.token(), trusted_before) == ("unknown_key", "key_not_published")
+    issuer.withdraw(old)
+    by = AccessTokenValidator([issuer.trusted(algorithms=["ES256"])], clock=lambda: NOW)
+    assert accepted(issuer.token(), by).subject == "auth0|jo"
+    assert refused(old_token, by) == ("unknown_key", "key_not_published")
 
 
 @pytest.mark.parametrize(

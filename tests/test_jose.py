@@ -163,10 +163,9 @@ def test_a_token_is_taken_apart() -> None:
     assert encode_segment(parsed.signature) == token.rpartition(".")[2]
 
 
-def test_an_unverified_token_shows_nothing_of_its_payload() -> None:
-    text = repr(parse(ISSUER.token(subject="auth0|secret-person", scope="read:secrets")))
-    assert "secret" not in text
-    assert ISSUER.issuer not in text
+def test_an_unverified_token_shows_nothing_of_itself() -> None:
+    token = sign_raw({**header_of(), "kid": "secret-key", "hint": "secret"}, ISSUER.claims(subject="secret-person"))
+    assert repr(parse(token)) == "UnverifiedToken()"
 
 
 @pytest.mark.parametrize("length", [1, 2, 16, 512])
@@ -389,6 +388,7 @@ BROKEN = [
     ("RS256", {"alg": "ES256"}),
     ("RS256", {"alg": "RSA-OAEP"}),
     ("RS256", {"alg": "rs256"}),
+    ("RS256", {"alg": ""}),
     ("RS256", {"alg": 1}),
     ("RS256", {"alg": ["RS256"]}),
     ("RS256", {"kid": 1}),
@@ -415,6 +415,7 @@ BROKEN = [
     ("ES256", {"crv": None}),
     ("ES256", {"alg": "ES384"}),
     ("ES256", {"alg": "RS256"}),
+    ("ES256", {"alg": ""}),
     ("ES256", {"x": "AAAA"}),
     ("ES256", {"x": "A" * 97}),
     ("ES256", {"x": KEYS["ES384"].jwk()["x"]}),
@@ -423,6 +424,7 @@ BROKEN = [
     ("EdDSA", {"crv": "X25519"}),
     ("EdDSA", {"crv": "Ed448"}),
     ("EdDSA", {"alg": "ES256"}),
+    ("EdDSA", {"alg": ""}),
     ("EdDSA", {"x": "AAAA"}),
     ("EdDSA", {"x": {}}),
     ("EdDSA", {"d": KEYS["EdDSA"].jwk()["x"]}),

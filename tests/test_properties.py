@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authz_middleware import AccessToken
@@ -20,10 +20,6 @@ from authz_middleware.testing import encode_segment
 from authz_middleware.token import OIDC_SCOPES, GrantRule, GrantSet
 
 from .helpers import DEFAULT, ISSUER, compact, five_parts, header_of, sign_raw
-
-# No property depends on how fast the machine is.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
 
 TOKEN = ISSUER.token(scope="openid read", permissions=["read", "write"])
 

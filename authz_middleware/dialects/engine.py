@@ -57,16 +57,19 @@ def select_dialect(token: UnverifiedToken, claims: VerifiedClaims, dialects: Col
 
 def looks_like_id_token(claims: Mapping[str, object], dialects: Collection[Dialect]) -> bool:
     """Tell whether claims, verified or not, carry marks of an ID token. Used to refuse, never to accept."""
+    return any(
+        dialect.id_token_marks & claims.keys()
+        or (dialect.client_is_no_audience and _is_for_its_client(claims, dialect))
+        for dialect in dialects
+    )
+
+
+def _is_for_its_client(claims: Mapping[str, object], dialect: Dialect) -> bool:
+    """Tell whether `aud` names the client: an ID token is for who asked for it, an access token is for the API."""
     audience = claims.get("aud")
-    for dialect in dialects:
-        clients = (claims.get(name) for name in (dialect.client_claim, *dialect.other_client_claims))
-        named = [client for client in clients if isinstance(client, str)]
-        if dialect.id_token_marks & claims.keys():
-            return True
-        # An access token is for the API, an ID token for the client that asked for it (RFC 9068 section 4, note on aud)
-        if any(client == audience or (isinstance(audience, list) and client in audience) for client in named):
-            return True
-    return False
+    values = audience if isinstance(audience, list) else [audience]
+    clients = (claims.get(name) for name in (dialect.client_claim, *dialect.other_client_claims))
+    return any(client in values for client in clients if isinstance(client, str))
 
 
 @dataclass(frozen=True, slots=True)

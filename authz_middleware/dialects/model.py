@@ -34,6 +34,7 @@ class Dialect:
         machine_profiles: values of `sub_profile` that mean a machine where nothing else speaks; empty: not read.
         third_party_prefixes: client ids that begin so are always third-party.
         id_token_marks: claims that no access token of this dialect carries and ID tokens do.
+        client_is_no_audience: whether `aud` naming the client marks an ID token, too.
         algorithms: the algorithms the provider can sign this dialect with.
     """
 
@@ -51,6 +52,7 @@ class Dialect:
     machine_profiles: frozenset[str] = frozenset()
     third_party_prefixes: tuple[str, ...] = ()
     id_token_marks: frozenset[str] = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
+    client_is_no_audience: bool = True
     algorithms: frozenset[str] | None = None
 
     @property

@@ -127,7 +127,10 @@ def read_actor(claims: VerifiedClaims) -> str | None:
     actor = claims["act"]
     if not isinstance(actor, dict):
         raise wrong_form("act")
-    return read_optional_string(actor, "sub")
+    subject = actor.get("sub")
+    if "sub" in actor and (not isinstance(subject, str) or not subject):
+        raise wrong_form("act")
+    return subject
 
 
 def _find(claims: Mapping[str, object], path: ClaimPath) -> tuple[bool, object]:

@@ -41,4 +41,7 @@ async def discover_jwks_uri(issuer: str, fetch: Fetch) -> str:
         raise FetchFailed("bad_metadata") from None
     if not isinstance(metadata, dict) or metadata.get("issuer") != issuer:  # RFC 8414 section 3.3: identical
         raise FetchFailed("bad_metadata")
-    return check_fetched_url(metadata.get("jwks_uri"), "jwks_uri")
+    uri = check_fetched_url(metadata.get("jwks_uri"), "jwks_uri")
+    if urlsplit(issuer).scheme == "https" != urlsplit(uri).scheme:
+        raise FetchFailed("bad_url")  # metadata from afar must not lead to plain http, not even on this machine
+    return uri

@@ -65,8 +65,11 @@ class HTTPXFetch:
         """
         if self._tls is None:  # reading the CA bundle takes tens of milliseconds: once, and off the event loop
             self._tls = await asyncio.to_thread(httpx.create_ssl_context)
+        is_local = urlsplit(url).scheme == "http"  # loopback, and not to be sent to a proxy in clear text
         async with (
-            httpx.AsyncClient(follow_redirects=False, timeout=_timeouts(), verify=self._tls) as client,
+            httpx.AsyncClient(
+                follow_redirects=False, timeout=_timeouts(), verify=self._tls, trust_env=not is_local
+            ) as client,
             # No compression asked for, none accepted: a small body cannot unfold into a large one.
             client.stream("GET", url, headers={**headers, "Accept-Encoding": "identity"}) as response,
         ):

@@ -109,7 +109,7 @@ class RemoteJWKS:
         self._retry_at = -math.inf
         # key ids nobody published
         self._bucket = _TokenBucket()
-        self._absent: set[tuple[str | None, str]] = set()
+        self._absent: dict[tuple[str | None, str], float] = {}  # until when
 
     async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
         """Return a published key. A known key never waits while the set is fresh, or stale after a failed refresh.
@@ -121,7 +121,7 @@ class RemoteJWKS:
         flights_before = self._flights
         keys = await self._usable_keys()
         key = keys.find(kid, algorithm)
-        if key is None and (kid, algorithm) not in self._absent:
+        if key is None and self._clock() >= self._absent.get((kid, algorithm), -math.inf):
             key = await self._search(kid, algorithm, flights_before)
         if key is not None:
             return key
@@ -157,9 +157,22 @@ class RemoteJWKS:
             await self._land()
             if self._keys is not None and (key := self._keys.find(kid, algorithm)) is not None:
                 return key
-        if self._last_good_flight > flights_before and len(self._absent) < MAX_ABSENT:
-            self._absent.add((kid, algorithm))
+        if self._last_good_flight > flights_before:
+            self._remember_absent(kid, algorithm)
         return None
+
+    def _remember_absent(self, kid: str | None, algorithm: str) -> None:
+        """Remember what a fetch did not turn up, until the next document or for as long as a new token of the bucket.
+
+        A key may be in use before it is published everywhere: were it remembered longer, its tokens would be refused
+        although the server names it by now.
+        """
+        now = self._clock()
+        self._absent.pop((kid, algorithm), None)  # entries stand in the order in which they end
+        while self._absent and now >= next(iter(self._absent.values())):
+            del self._absent[next(iter(self._absent))]
+        if len(self._absent) < MAX_ABSENT:
+            self._absent[kid, algorithm] = now + BUCKET_SECONDS
 
     # --- flights ------------------------------------------------------------------------------------------------------
 

@@ -118,7 +118,8 @@ class LocalIssuer:
     def trusted(self, **options: Unpack[IssuerOptions]) -> TrustedIssuer:
         """Return settings that trust this issuer's present keys, without network; Auth0's dialects by default."""
         options.setdefault("dialects", AUTH0)
-        options.setdefault("keys", self.jwks())
+        if options.get("secret") is None and options.get("jwks_uri") is None:
+            options.setdefault("keys", self.jwks())
         return TrustedIssuer(self.issuer, self.audience, **options)
 
     # --- what it issues -----------------------------------------------------------------------------------------------

@@ -154,6 +154,10 @@ async def test_metadata_without_issuer_is_refused() -> None:
         "http://keys.issuer.test/jwks.json",
         "http://10.0.0.1/jwks.json",
         "http://169.254.169.254/latest/meta-data",
+        "http://localhost:9000/keys",
+        "http://127.0.0.1/jwks.json",
+        "http://[::1]:9000/jwks.json",
+        "HTTP://localhost/jwks.json",
         "ftp://keys.issuer.test/jwks.json",
         "file:///etc/passwd",
         "javascript:alert(1)",
@@ -188,12 +192,24 @@ async def test_metadata_without_endpoint_is_refused() -> None:
     assert failed.value.kind == "bad_url"
 
 
-@pytest.mark.parametrize("jwks_uri", ["https://other-host.test:8443/keys?v=1", "http://localhost:9000/keys"])
+@pytest.mark.parametrize("jwks_uri", ["https://other-host.test:8443/keys?v=1", "https://localhost:9000/keys"])
 @in_loop
 async def test_an_endpoint_on_another_host_is_taken(jwks_uri: str) -> None:
     network = Network()
     network.answers[METADATA_URL] = json_response({**METADATA, "jwks_uri": jwks_uri})
     assert await discover_jwks_uri(ISSUER, network) == jwks_uri
+
+
+LOCAL = "http://127.0.0.1:8080"
+
+
+@pytest.mark.parametrize("jwks_uri", [f"{LOCAL}/keys", "http://localhost:9000/keys", JWKS_URL])
+@in_loop
+async def test_an_issuer_on_this_machine_may_name_an_endpoint_on_it(jwks_uri: str) -> None:
+    network = Network()
+    metadata = {"issuer": LOCAL, "jwks_uri": jwks_uri}
+    network.answers[f"{LOCAL}/.well-known/openid-configuration"] = json_response(metadata)
+    assert await discover_jwks_uri(LOCAL, network) == jwks_uri
 
 
 @pytest.mark.parametrize(

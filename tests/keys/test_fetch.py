@@ -19,8 +19,9 @@ URL = "https://issuer.test/jwks.json"
 
 @pytest.fixture(autouse=True)
 def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in ("HTTP_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     return iter(())
 
 
@@ -43,7 +44,7 @@ class Server:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
-            if (first := await reader.readexactly(1)) == b"G":
+            if (first := await reader.readexactly(1)) in {b"G", b"C"}:  # GET or CONNECT: no TLS, that is
                 self.requests.append((first + await reader.readuntil(b"\r\n\r\n")).decode())
             await self._behaviour(reader, writer)
         writer.close()
@@ -278,6 +279,33 @@ async def cut_off(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch, scheme:
 
 def test_the_deadline_is_five_seconds() -> None:
     assert fetch.TOTAL_SECONDS == 5.0
+
+
+# --- proxies ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variable", ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"])
+@pytest.mark.parametrize("scheme", ["http", "HTTP"])
+@in_loop
+async def test_plain_http_goes_to_no_proxy(scheme: str, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        serving(answering(http("200 OK", b'"proxy"'))) as proxy,
+        serving(answering(http("200 OK", b'"server"'))) as server,
+    ):
+        monkeypatch.setenv(variable, proxy.url.removesuffix("/jwks.json"))
+        response = await fetch_document(HTTPXFetch(), server.url.replace("http", scheme, 1), {})
+    assert response.body == b'"server"'
+    assert proxy.requests == []
+
+
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+@in_loop
+async def test_https_goes_through_the_proxy_of_the_environment(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(answering(http("502 Bad Gateway"))) as proxy:
+        monkeypatch.setenv(variable, proxy.url.removesuffix("/jwks.json"))
+        assert (await failure(URL)).kind == "transport"
+    (request,) = proxy.requests
+    assert request.startswith("CONNECT issuer.test:443 HTTP/1.1\r\n")
 
 
 # --- no server worth the name -----------------------------------------------------------------------------------------

@@ -510,11 +510,59 @@ async def test_an_absent_key_is_remembered_until_the_next_document() -> None:
     await world.get()
     assert await refusal(world.source, "new") == UNKNOWN
     world.network.publish(OLD, NEW, cache_control="max-age=3600")
-    world.clock.now += 100
+    world.clock.now += 14.9
     assert await refusal(world.source, "new") == UNKNOWN
     assert world.network.fetches == 2
     await refusal(world.source, "another")
     assert world.get_at_once("new").kid == "new"
+
+
+@pytest.mark.parametrize(("seconds", "fetches"), [(14.999, 2), (15.0, 3), (60.0, 3)])
+@in_loop
+async def test_an_absent_key_is_remembered_for_fifteen_seconds(seconds: float, fetches: int) -> None:
+    world = World()
+    world.network.publish(OLD, cache_control="max-age=3600")
+    await world.get()
+    await refusal(world.source, "unknown")
+    world.clock.now += seconds
+    assert await refusal(world.source, "unknown") == UNKNOWN
+    assert world.network.fetches == fetches
+
+
+@in_loop
+async def test_a_key_used_a_minute_before_it_was_published_works_as_soon_as_it_is() -> None:
+    world = World()
+    world.network.publish(OLD, cache_control="max-age=3600")
+    await world.get()
+    assert await refusal(world.source, "new") == UNKNOWN
+    world.clock.now += 60
+    world.network.publish(OLD, NEW, cache_control="max-age=3600")
+    assert (await world.get("new")).kid == "new"
+    assert world.network.fetches == 3
+
+
+@in_loop
+async def test_a_guessed_key_id_does_not_delay_a_rotation() -> None:
+    world = World()
+    world.network.publish(OLD, cache_control="max-age=3600")
+    await world.get()
+    for _ in range(12):  # somebody knows which key comes next, and asks for it again and again
+        assert await refusal(world.source, "new") == UNKNOWN
+        world.clock.now += 5
+    world.network.publish(OLD, NEW, cache_control="max-age=3600")
+    world.clock.now += 10
+    assert (await world.get("new")).kid == "new"
+
+
+@in_loop
+async def test_asking_for_one_absent_key_for_ever_is_bounded_like_a_flood() -> None:
+    world = World()
+    world.network.publish(OLD, cache_control="max-age=3600")
+    await world.get()
+    for _ in range(300):
+        assert await refusal(world.source, "unknown") == UNKNOWN
+        world.clock.now += 1
+    assert world.network.fetches == 1 + 300 / 15
 
 
 @in_loop
@@ -530,13 +578,14 @@ async def test_an_absent_key_is_remembered_for_its_algorithm() -> None:
 async def test_a_document_that_has_not_changed_keeps_the_memory() -> None:
     world = World()
     world.network.publish(OLD, etag='"one"')
-    await world.get()
-    await refusal(world.source, "unknown")
+    assert await refusal(world.source, "unknown") == UNKNOWN  # in the first fetch of all, which takes no token
     world.network.answer(Fetched(304, {}, b""))
-    await world.refresh()
-    fetches = world.network.fetches
+    assert await refusal(world.source, "another") == UNKNOWN
+    assert world.network.fetches == 2
     assert await refusal(world.source, "unknown") == UNKNOWN
-    assert world.network.fetches == fetches
+    assert world.network.fetches == 2
+    assert await refusal(world.source, "third") == UNKNOWN  # there was a token left
+    assert world.network.fetches == 3
 
 
 @in_loop
@@ -555,10 +604,9 @@ async def test_a_new_document_ends_the_memory() -> None:
     world = World(OLD)
     await world.get()
     await refusal(world.source, "unknown")
-    await world.refresh()
-    fetches = world.network.fetches
-    assert await refusal(world.source, "unknown") == UNKNOWN
-    assert world.network.fetches == fetches + 1
+    assert world.source._absent
+    await refusal(world.source, "another")
+    assert list(world.source._absent) == [("another", "ES256")]
 
 
 @in_loop
@@ -571,6 +619,19 @@ async def test_the_memory_is_bounded() -> None:
     world.clock.now += 15
     assert await refusal(world.source, f"unknown-{3 * MAX_ABSENT - 1}") == UNKNOWN
     assert world.network.fetches == fetches + 1
+
+
+@in_loop
+async def test_what_is_forgotten_makes_room_in_the_memory() -> None:
+    world = World()
+    world.network.publish(OLD, etag='"one"', cache_control="max-age=3600")
+    await world.get()
+    world.network.answer(Fetched(304, {"cache-control": "max-age=3600"}, b""))
+    await asyncio.gather(*(refusal(world.source, f"unknown-{number}") for number in range(MAX_ABSENT)))
+    assert len(world.source._absent) == MAX_ABSENT
+    world.clock.now += 15
+    assert await refusal(world.source, "later") == UNKNOWN
+    assert list(world.source._absent) == [("later", "ES256")]
 
 
 @in_loop
