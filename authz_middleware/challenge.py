@@ -50,6 +50,8 @@ def read_bearer_token(scope: Scope, max_bytes: int = DEFAULT_MAX_TOKEN_BYTES) ->
     if len(values) > 1:
         raise InvalidRequest
     scheme = _SCHEME.match(values[0])
+    if scheme is None and values[0]:
+        raise InvalidRequest  # whatever this is, it is no "no credentials"
     match scheme[0].lower() if scheme else b"":
         case b"bearer":
             return _read_token68(values[0], max_bytes)

@@ -113,7 +113,7 @@ class RequestContext:
         "_closed",
         "_covered",
         "_met",
-        "_path_is_public",
+        "_public_path",
         "_undecorated",
         "challenger",
         "decided",
@@ -128,15 +128,15 @@ class RequestContext:
         challenger: Challenger,
         *,
         undecorated: Access | None = None,
-        path_is_public: bool = False,
+        public_path: str | None = None,
     ) -> None:
         self.token = token
         self.challenger = challenger
-        self.decided = path_is_public
+        self.decided = public_path is not None
         self.started = False
         self.refusal: Refused | None = None
         self._undecorated = undecorated
-        self._path_is_public = path_is_public
+        self._public_path = public_path
         self._covered = False
         self._met: list[Access] = []
         self._closed = False
@@ -152,12 +152,14 @@ class RequestContext:
             raise ConfigurationError(
                 "a guarded function was called after its request had ended; call it within the request"
             )
-        if any(access is met for met in self._met):
-            return
-        if not isinstance(access, Public):
+        is_new = not any(access is met for met in self._met)
+        if is_new and not isinstance(access, Public):
             self._check(access)
-        self._met.append(access)
-        self.decided = True
+        if is_new:
+            self._met.append(access)
+        if not isinstance(access, Public):  # that a helper is public opens no answer; a route's guard does
+            self.decided = True
+            self.refusal = None  # a handler has dealt with it
 
     def require_token(self) -> AccessToken:
         """Return the token.
@@ -181,23 +183,34 @@ class RequestContext:
         self.refusal = refused
         return refused
 
-    def enforce_route(self, access: Access | None, pieces: tuple[Access, ...] = ()) -> None:
+    @contextmanager
+    def enforced_route(
+        self, access: Access | None, pieces: tuple[Access, ...] = (), *, path: str = "", covers: bool = False
+    ) -> Iterator[None]:
         """Decide for a route or mount: `access` is all that it states, `pieces` what its wrappers will ask for again.
 
         A route that states nothing is covered by a mount around it that did, or by `public_paths`; else it is refused,
-        or open to any valid token where the application says so.
+        or open to any valid token where the application says so. `covers` makes this decision such a cover, for what
+        runs within; a route covers nothing, so that what it dispatches to elsewhere must state something itself.
         """
+        covered = self._covered
+        self._decide_route(access, path)
+        self._met.extend(pieces)
+        self.decided = True
+        self._covered = covers and (covered or access is not None)
+        try:
+            yield
+        finally:
+            self._covered = covered
+
+    def _decide_route(self, access: Access | None, path: str) -> None:
         if access is not None:
             self.enforce(access)
-            self._met.extend(pieces)
-            self._covered = True
-        elif self._covered or self._path_is_public:
-            self.decided = True
-        elif self._undecorated is not None:
+        elif not self._covered and path != self._public_path:
+            if self._undecorated is None:
+                self.require_token()
+                raise self._noted(NoPolicy())
             self.enforce(self._undecorated)
-        else:
-            self.require_token()
-            raise self._noted(NoPolicy())
 
     def hand_over(self) -> None:
         """Leave the decision to a middleware further in, which validates anew."""

@@ -6,29 +6,33 @@ and dependencies. And it wraps its target, so that the decision is *certain*, ho
 
 from __future__ import annotations
 
+import dis
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import pairwise
+from types import MethodType, new_class
 from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
-from .context import context_of, current_context, refuse
-from .errors import ConfigurationError, Refused
+from .context import RequestContext, context_of, current_context
+from .errors import ConfigurationError
+from .guard import Guard, Stated
 from .policy import AUTHENTICATED, PUBLIC, Access, Kind, Policy, Public, all_of, make_term
 
 __all__ = [
-    "Guard",
     "Requirement",
-    "Stated",
     "authenticated",
     "combine",
     "decorated_too_late",
+    "guarded_await",
     "public",
     "requires",
     "requires_permissions",
@@ -46,61 +50,6 @@ _originals: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
-class Stated:
-    """What a route states: `access` altogether (None: nothing), `pieces` what its wrappers will ask for again."""
-
-    access: Access | None
-    pieces: tuple[Access, ...] = ()
-
-
-class Guard:
-    """An ASGI application behind a decision. A refusal is answered here, before anything behind it has run."""
-
-    __slots__ = ("answers_405", "app", "by_method", "stated")
-
-    def __init__(
-        self,
-        app: ASGIApp,
-        stated: Stated,
-        by_method: Mapping[str, Stated] | None = None,
-        *,
-        answers_405: bool = False,
-    ) -> None:
-        self.app = app
-        self.stated = stated
-        self.by_method = by_method or {}
-        self.answers_405 = answers_405
-
-    @property
-    def routes(self) -> list[BaseRoute]:
-        """The routes of the application behind, as `Mount` looks for them."""
-        return cast("list[BaseRoute]", getattr(self.app, "routes", []))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Decide, then serve."""
-        if scope["type"] == "lifespan":
-            await self.app(scope, receive, send)
-            return
-        context = context_of(scope)
-        try:
-            stated = self.stated_for(scope)
-            if stated is not None:
-                context.enforce_route(stated.access, stated.pieces)
-            await self.app(scope, receive, send)
-        except Refused as refused:
-            await refuse(context, refused, scope, send)
-
-    def stated_for(self, scope: Scope) -> Stated | None:
-        """Return what is stated for this request; class-based endpoints state it method by method.
-
-        None: a class-based endpoint has no such method and will answer 405.
-        """
-        stated = self.by_method.get(scope.get("method", ""), self.stated)
-        is_405 = self.answers_405 and stated is self.stated and stated.access is None
-        return None if is_405 else stated
-
-
-@dataclass(frozen=True, slots=True)
 class Requirement:
     """What a decorator call returns: apply it to a function, an endpoint class or method, or an ASGI application."""
 
@@ -115,6 +64,13 @@ class Requirement:
         """
         return cast("T", self._guard(target))
 
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """Refuse to be a dependency: FastAPI would take the target for a parameter of the request."""
+        raise ConfigurationError(
+            f"{self.name}(…) is no dependency yet; write it as a decorator below the route decorator"
+        )
+
     def _guard(self, target: object) -> object:
         if isinstance(target, type) and issubclass(target, HTTPEndpoint | WebSocketEndpoint):
             return self._guard_class(target)
@@ -122,7 +78,7 @@ class Requirement:
             raise self._unguardable(target)
         if _is_asgi(target):
             access = combine(self.access, stated_access(target), self.name)
-            return Guard(cast("ASGIApp", target), Stated(access))
+            return Guard(cast("ASGIApp", target), Stated(access), covers=True)
         if inspect.isroutine(target) or isinstance(target, functools.partial):
             return self._guard_function(target)
         raise self._unguardable(target)
@@ -133,16 +89,20 @@ class Requirement:
         wrapper = _wrap(original, access)
         setattr(wrapper, ACCESS, access)
         _wrapped[wrapper] = original
-        _originals[original] = self.name
+        for function in _chain_of(original):
+            _originals[function] = self.name
         return wrapper
 
     def _guard_class(self, target: type[HTTPEndpoint | WebSocketEndpoint]) -> type:
+        """Return a guarded subclass; the class itself stays as it was, as functions do."""
         access = combine(self.access, stated_access(target), target.__name__)
         for method in vars(target).values():  # a contradiction is an error at start, not at the first request
             combine(access, stated_access(method), target.__name__)
-        setattr(target, ACCESS, access)
-        _guard_dispatch(target, access)
-        return target
+        _check_super(target, self.name)
+        names = {name: getattr(target, name) for name in ("__module__", "__qualname__", "__doc__")}
+        members = {**names, ACCESS: access, "__await__": guarded_await}
+        _originals[target] = self.name
+        return new_class(target.__name__, (target,), exec_body=lambda namespace: namespace.update(members))
 
     def _unguardable(self, target: object) -> ConfigurationError:
         return ConfigurationError(
@@ -194,11 +154,36 @@ public = Requirement(PUBLIC, "public")
 
 
 def stated_access(target: object) -> Access | None:
-    """Return what a function, class, method, partial or application was decorated with, or None."""
+    """Return what a function, class, method, partial or application was decorated with, or None.
+
+    A restriction counts wherever it was copied or inherited to. That something is public counts only where it was said.
+    """
+    if isinstance(target, Guard):
+        return target.stated.access
+    if isinstance(target, type):
+        return _stated_by_class(target)
+    target = _function_of(target)
+    access = getattr(target, ACCESS, None)
+    if isinstance(access, Public):
+        return access if _wrapped.get(cast("Callable[..., Any]", target)) is not None else None
+    return access if isinstance(access, Policy) else None
+
+
+def _stated_by_class(target: type) -> Access | None:
+    """Return what a class states: its own word, and every restriction of the classes it inherits from."""
+    access: Access | None = vars(target).get(ACCESS)
+    for base in target.__mro__[1:]:
+        inherited = vars(base).get(ACCESS)
+        if isinstance(inherited, Policy):
+            access = inherited if access is None else combine(access, inherited, target.__name__)
+    return access
+
+
+def _function_of(target: object) -> object:
+    """Return the function behind partials and bound methods."""
     while isinstance(target, functools.partial) and not hasattr(target, ACCESS):
         target = target.func
-    access = target.stated.access if isinstance(target, Guard) else getattr(target, ACCESS, None)
-    return access if isinstance(access, Policy | Public) else None
+    return target.__func__ if isinstance(target, MethodType) else target
 
 
 def combine(one: Access, other: Access | None, where: str) -> Access:
@@ -216,13 +201,36 @@ def combine(one: Access, other: Access | None, where: str) -> Access:
 
 def decorated_too_late(endpoint: object) -> str | None:
     """Return the name of the decorator that was put above the route decorator, where it guards nothing."""
-    if not inspect.isroutine(endpoint) and not isinstance(endpoint, functools.partial):
+    if stated_access(endpoint) is not None:
         return None
-    return _originals.get(endpoint) if stated_access(endpoint) is None else None
+    try:
+        return _originals.get(cast("Callable[..., Any]", endpoint))
+    except TypeError:  # what cannot be referred to weakly was never registered
+        return None
+
+
+def _chain_of(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """Yield a function and all that it wraps, by the trace `functools.wraps` leaves."""
+    link: object = function
+    while callable(link):
+        yield link
+        link = getattr(link, "__wrapped__", None)
 
 
 def _name_of(target: object) -> str:
     return getattr(target, "__qualname__", None) or type(target).__name__
+
+
+def _check_super(target: type, decorator: str) -> None:
+    """Refuse `super(Name, self)`: once decorated, the name means the guarded subclass, and the call would not end."""
+    for member in vars(target).values():
+        method = _wrapped.get(member, member) if inspect.isfunction(member) else None
+        loaded = [] if method is None else [instruction.argval for instruction in dis.get_instructions(method)]
+        if ("super", target.__name__) in pairwise(loaded):
+            raise ConfigurationError(
+                f"@{decorator} on {target.__name__}: write super() without arguments in its methods; "
+                f"{target.__name__} names the guarded class, not the one the method stands in"
+            )
 
 
 def _is_asgi(target: Callable[..., Any]) -> bool:
@@ -238,21 +246,13 @@ def _is_asgi(target: Callable[..., Any]) -> bool:
 def _wrap(function: Callable[..., Any], access: Access) -> Callable[..., Any]:
     """Return a function of the same kind and signature that decides first, unless that was done for this request."""
     if inspect.isasyncgenfunction(function):
-
-        @functools.wraps(function)
-        async def guarded_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
-            current_context().enforce(access)
-            async with aclosing(function(*args, **kwargs)) as items:
-                async for item in items:
-                    yield item
-
-        return guarded_async_generator
+        return _wrap_async_generator(function, access)
 
     if inspect.isgeneratorfunction(function):
 
         @functools.wraps(function)
         def guarded_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            current_context().enforce(access)
+            _context_for(args, kwargs).enforce(access)
             return (yield from function(*args, **kwargs))
 
         return guarded_generator
@@ -261,27 +261,58 @@ def _wrap(function: Callable[..., Any], access: Access) -> Callable[..., Any]:
 
         @functools.wraps(function)
         async def guarded_coroutine(*args: Any, **kwargs: Any) -> Any:
-            current_context().enforce(access)
+            _context_for(args, kwargs).enforce(access)
             return await function(*args, **kwargs)
 
         return guarded_coroutine
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        current_context().enforce(access)
+        _context_for(args, kwargs).enforce(access)
         return function(*args, **kwargs)
 
     return guarded
 
 
-def _guard_dispatch(endpoint: type[HTTPEndpoint | WebSocketEndpoint], access: Access) -> None:
-    """Make every instance decide before it dispatches. Routes await an instance; nothing else starts one."""
+def _wrap_async_generator(function: Callable[..., Any], access: Access) -> Callable[..., Any]:
+    """Wrap an async generator, passing on what is sent and thrown into it, as `yield from` does for the other kind."""
 
-    async def decide_and_dispatch(self: HTTPEndpoint | WebSocketEndpoint) -> None:
-        context_of(self.scope).enforce(access)
-        await self.dispatch()
+    @functools.wraps(function)
+    async def guarded_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
+        _context_for(args, kwargs).enforce(access)
+        async with aclosing(function(*args, **kwargs)) as items:
+            try:
+                item = await anext(items)
+                while True:
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - as `yield from` does: the generator's own affair
+                        item = await items.athrow(error)
+                    else:
+                        item = await items.asend(sent)
+            except StopAsyncIteration:
+                return
 
-    def __await__(self: HTTPEndpoint | WebSocketEndpoint) -> Generator[Any, None, None]:  # noqa: N807
-        return decide_and_dispatch(self).__await__()
+    return guarded_async_generator
 
-    endpoint.__await__ = __await__  # type: ignore[method-assign]
+
+def _context_for(args: tuple[object, ...], kwargs: Mapping[str, object]) -> RequestContext:
+    """Return the context of the request a function was handed, or of the one being served."""
+    for value in (*args, *kwargs.values()):
+        if isinstance(value, HTTPConnection):
+            return context_of(value.scope)
+    return current_context()
+
+
+def guarded_await(endpoint: HTTPEndpoint | WebSocketEndpoint) -> Generator[Any, None, None]:
+    """Decide before an endpoint dispatches. Routes await an instance; nothing else starts one."""
+    return _decide_and_dispatch(endpoint).__await__()
+
+
+async def _decide_and_dispatch(endpoint: HTTPEndpoint | WebSocketEndpoint) -> None:
+    access = stated_access(type(endpoint))
+    if access is not None:
+        context_of(endpoint.scope).enforce(access)
+    await endpoint.dispatch()

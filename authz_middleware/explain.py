@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .token import GrantRule, GrantSet, Source
 
-__all__ = ["explain"]
+__all__ = ["explain_met", "explain_missing"]
 
 _CAUSES: Mapping[GrantRule, str] = {
     GrantRule.BOTH_THIRD_PARTY: "this client is third-party",
@@ -22,7 +22,14 @@ _CAUSES: Mapping[GrantRule, str] = {
 }
 
 
-def explain(asked: str, value: str, sources: Sequence[Source], grants: GrantSet) -> str:
+def explain_met(grants: GrantSet, held: Sequence[str]) -> str:
+    """Say that a policy is met by the values `held`, and what was taken for granted with it."""
+    if grants.rule is GrantRule.SCOPES_RBAC_UNSTATED and not grants.effective.isdisjoint(held):
+        return "the policy is met, by a user's scope: whether that is an entitlement is not said (rbac_enforced=)"
+    return "the policy is met"
+
+
+def explain_missing(asked: str, value: str, sources: Sequence[Source], grants: GrantSet) -> str:
     """Say why `value` does not satisfy what was asked, although `sources` carry it (or because none does)."""
     cause = _CAUSES.get(grants.rule)
     if not sources and grants.rule is GrantRule.NONE_PERMISSIONS_ABSENT:

@@ -6,6 +6,8 @@ Sources: the ASGI specification (HTTP and WebSocket, lifespan), RFC 6750 section
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import logging
 import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -13,21 +15,24 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from starlette._utils import get_route_path
 from starlette.applications import Starlette
 from starlette.routing import Router
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._jose import DEFAULT_MAX_TOKEN_BYTES
 from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
 from .context import UNDECORATED, PublicPaths, RequestContext, bound, refuse
-from .decorators import Guard
-from .errors import ConfigurationError, MissingToken, NoPolicy, Refused
+from .errors import ConfigurationError, MissingToken, Refused
+from .gate import Gate
+from .guard import Guard
 from .issuers import TrustedIssuer
 from .policy import Access, Policy, Public, suggest
 from .routes import FASTAPI_DOCS, RouteMap, find_router, guard_whole
+from .token import AccessToken
 from .validator import AccessTokenValidator
 
 __all__ = ["AuthzMiddleware"]
 
-TEMPORARY_REDIRECT, FIRST_ERROR, SERVER_ERROR = 307, 400, 500
+APPLICATION_KEY = "authz_middleware.application"
+"""Where a scope says which application a middleware of ours already serves."""
 
 _log = logging.getLogger("authz_middleware")
 
@@ -93,32 +98,51 @@ class AuthzMiddleware:
         await self.app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        route_map = self._route_map(scope)
+        if self._fault is not None:
+            raise self._fault
         try:
-            unverified = read_bearer_token(scope, self.validator.max_token_bytes)
-            token = None if unverified is None else await self.validator.validate(unverified)
+            token = await self._authenticate(scope)
+            # After the wait: what has changed meanwhile is mapped before it is served.
+            route_map = self._route_map(scope)
             path_is_public = get_route_path(scope) in self.public_paths
             is_preflight = token is None and not path_is_public and _admit_anonymous(scope, route_map)
         except Refused as refused:
             await send_refusal(self._challenger, refused, scope, send)
             return
         app = self.app if route_map is not None else self._guarded_whole(scope)
-        context = RequestContext(token, self._challenger, undecorated=self._undecorated, path_is_public=path_is_public)
-        gate = _Gate(context, scope, receive, send, is_open=is_preflight)
+        public_path = scope["path"] if path_is_public else None
+        context = RequestContext(token, self._challenger, undecorated=self._undecorated, public_path=public_path)
+        scope[APPLICATION_KEY] = scope.get("app")
+        gate = Gate(context, scope, receive, send, is_preflight=is_preflight)
         with bound(context, scope):
             try:
                 await app(scope, gate.receive, gate.send)
             except Refused as refused:  # decided late, where no guard stood in front
                 if not gate.has_refused:
                     await refuse(context, refused, scope, send)
+            except Exception as error:
+                if not gate.has_refused:
+                    raise
+                _log.debug("authz_middleware: after its answer was refused, the application raised %s", type(error))
+
+    async def _authenticate(self, scope: Scope) -> AccessToken | None:
+        """Return the validated token of a request, None if it carries none.
+
+        Raises:
+            Refused: it carries something else.
+        """
+        unverified = read_bearer_token(scope, self.validator.max_token_bytes)
+        return None if unverified is None else await self.validator.validate(unverified)
 
     def _guarded_whole(self, scope: Scope) -> Guard:
         """Put the decision in front of everything: of the application behind, no routes can be seen.
 
-        As the middleware of a single `Route`, the endpoint is known all the same.
+        As the middleware of a single `Route`, the endpoint is known all the same. Behind another middleware of ours it
+        is not believed: it names what that one has decided about, and perhaps not what stands behind this one.
         """
         endpoint = scope.get("endpoint")
-        return guard_whole(self.app, self.app if endpoint is None else endpoint)
+        is_route = isinstance(endpoint, type | functools.partial) or inspect.isroutine(endpoint)
+        return guard_whole(self.app, endpoint if is_route and APPLICATION_KEY not in scope else self.app)
 
     def _route_map(self, scope: Scope) -> RouteMap | None:
         """Return the map of the application's routes, built at the first message and when routes have changed."""
@@ -135,8 +159,9 @@ class AuthzMiddleware:
     def _find_router(self, scope: Scope) -> Router | None:
         router = find_router(self.app)
         app = scope.get("app")
-        if router is None and isinstance(app, Starlette):
-            # A middleware further in hides what it wraps. The application is ours only if it was given to us whole.
+        if router is None and isinstance(app, Starlette) and scope.get(APPLICATION_KEY) is not app:
+            # A middleware further in hides what it wraps. The application is ours only if it was given to us whole,
+            # and not to a middleware around it.
             ours = (m.cls for m in app.user_middleware if isinstance(m.cls, type))
             router = app.router if any(issubclass(cls, AuthzMiddleware) for cls in ours) else None
         return router
@@ -235,57 +260,3 @@ def _is_preflight(scope: Scope) -> bool:
     """Tell whether a browser asks for permission before the real request (Fetch standard, CORS-preflight fetch)."""
     names = {name.lower() for name, _ in scope["headers"]}
     return scope.get("method") == "OPTIONS" and {b"origin", b"access-control-request-method"} <= names
-
-
-class _Gate:
-    """Lets an answer leave only if access was granted, or if nothing of the application's has answered.
-
-    Guards stand in front of everything the route map reaches. Behind this gate stands the rest: pages served outside
-    the routes, middlewares that answer themselves. Of those only errors and the router's own redirect pass.
-    """
-
-    __slots__ = ("_context", "_open", "_receive", "_scope", "_send", "has_refused")
-
-    def __init__(self, context: RequestContext, scope: Scope, receive: Receive, send: Send, *, is_open: bool) -> None:
-        self._context = context
-        self._scope = scope
-        self._receive = receive
-        self._send = send
-        self._open = is_open
-        self.has_refused = False
-
-    async def receive(self) -> Message:
-        """Pass on what the client sends, until the answer was refused."""
-        if self.has_refused:
-            return {"type": f"{self._scope['type']}.disconnect", "code": 1008}
-        return await self._receive()
-
-    async def send(self, message: Message) -> None:
-        """Pass on what the application answers, or refuse in its place and drop the rest."""
-        if self.has_refused:
-            return
-        if not self._context.started:
-            refused = self._refusal_instead_of(message)
-            self._context.started = True
-            if refused is not None:
-                self.has_refused = True
-                await send_refusal(self._context.challenger, refused, self._scope, self._send)
-                return
-        await self._send(message)
-
-    def _refusal_instead_of(self, message: Message) -> Refused | None:
-        """Return what to answer in place of an answer that begins; None lets it through."""
-        context = self._context
-        if context.refusal is not None and message.get("status") == SERVER_ERROR:
-            return context.refusal  # an error handler further in met the refusal before it came out here
-        if self._open or context.decided or _is_harmless(message):
-            return None
-        return MissingToken() if context.token is None else NoPolicy()
-
-
-def _is_harmless(message: Message) -> bool:
-    """Tell whether an answer nobody decided on may leave: an error, a redirect to the slash, a closed handshake."""
-    if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-        status: int = message["status"]
-        return status == TEMPORARY_REDIRECT or status >= FIRST_ERROR
-    return bool(message["type"] == "websocket.close")

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import NoReturn, final
 
 from .errors import ConfigurationError
-from .explain import explain
+from .explain import explain_met, explain_missing
 from .token import OIDC_SCOPES, AccessToken, GrantSet, Source
 
 __all__ = [
@@ -303,10 +303,16 @@ def decide(policy: Policy, token: AccessToken) -> Decision:
         missing=lacking,
         required=required,
         scope=wanted,
-        why="the policy is met"
-        if allowed
-        else explain(repr(lacking[0]), lacking[0].value, lacking[0].sources(grants), grants),
+        why=explain_met(grants, [term.value for term, _ in held]) if allowed else _why(lacking[0], grants),
     )
+
+
+def _why(term: Term, grants: GrantSet) -> str:
+    if term.kind is Kind.ROLE:
+        return f"{term!r} is not among the token's roles"
+    if term.value in OIDC_SCOPES:
+        return f"{term!r} is not in the scope claim"
+    return explain_missing(repr(term), term.value, term.sources(grants), grants)
 
 
 def suggest(policy: Policy, grants: GrantSet | None = None) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:

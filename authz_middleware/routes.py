@@ -9,23 +9,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from operator import is_
 from typing import Any, cast
 
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
-from starlette.routing import BaseRoute, Host, Match, Mount, Router
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router, WebSocketRoute
 from starlette.types import ASGIApp, Scope
 
-from .decorators import Guard, Stated, combine, decorated_too_late, stated_access
+from .decorators import combine, decorated_too_late, guarded_await, stated_access
 from .errors import ConfigurationError
-from .policy import Access, Policy
+from .guard import Guard, Stated
+from .policy import Access, Policy, Public
 
 __all__ = ["FASTAPI_DOCS", "Found", "RouteMap", "find_router", "guard_whole"]
 
 MAX_WRAPPERS = 64
+FRAMEWORKS = ("starlette.", "fastapi.", __name__.partition(".")[0] + ".")
+"""Modules whose middleware serves nothing of its own before what stands behind it."""
 FASTAPI_DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 """FastAPI's own pages: `public_paths=FASTAPI_DOCS` opens them to anybody."""
-FRAMEWORKS = ("starlette.routing", "fastapi.routing")
+WEBSOCKET_METHODS = ("on_connect", "on_receive", "on_disconnect", "decode", "dispatch")
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
 
 
@@ -55,7 +60,8 @@ class RouteMap:
     router: Router
     unguarded: list[tuple[str, str]] = field(default_factory=list)
     _nodes: tuple[_Node, ...] = ()
-    _watched: list[tuple[Router, int, int]] = field(default_factory=list)
+    _watched: list[tuple[Router, tuple[BaseRoute, ...], int]] = field(default_factory=list)
+    _watched_apps: list[tuple[Any, str, object]] = field(default_factory=list)
     _walking: list[Router] = field(default_factory=list)
 
     @classmethod
@@ -75,8 +81,11 @@ class RouteMap:
     def is_current(self) -> bool:
         """Tell whether no route has been added or removed since."""
         return all(
-            len(router.routes) == length and _version_of(router) == version for router, length, version in self._watched
-        )
+            version == _version_of(router)
+            and len(routes) == len(router.routes)
+            and all(map(is_, routes, router.routes))
+            for router, routes, version in self._watched
+        ) and all(getattr(owner, name) is app for owner, name, app in self._watched_apps)
 
     def find(self, scope: Scope) -> Found | None:
         """Return what an anonymous request would reach, by the routers' own `matches`.
@@ -99,7 +108,8 @@ class RouteMap:
 
     def _watch(self, router: Router) -> None:
         """Remember how a router and those included in it look now."""
-        self._watched.append((router, len(router.routes), _version_of(router)))
+        self._watched.append((router, tuple(router.routes), _version_of(router)))
+        self._watched_apps.append((router, "default", router.default))
         for page in _pages_of(router):
             _arm(page)
         for route in router.routes:
@@ -109,14 +119,14 @@ class RouteMap:
 
     def _visit(self, route: Any, prefix: str, *, covered: bool, faults: list[str]) -> _Node:
         path = prefix + _path_of(route)
-        if isinstance(route, Mount | Host):
-            inner = find_router(route.app)
+        if isinstance(route, Mount | Host) and _is_served_as_known(route):
+            inner, around = _mounted(route)
             # An application mounted in itself, or an object that only knows its parent as `app`, is guarded whole.
             if inner is not None and not any(inner is walked for walked in self._walking):
-                outer_guard = route.app if isinstance(route.app, Guard) else None
-                covers = covered or (outer_guard is not None and outer_guard.stated.access is not None)
+                covers = covered or (around is not None and around.stated.access is not None)
                 children = tuple(self._walk(inner, path, covered=covers, faults=faults))
-                return _Node(route, outer_guard, children)
+                self._watched_apps.append((route, "app", route.app))
+                return _Node(route, around, children)
         guard = _arm(route)
         late = decorated_too_late(getattr(route, "endpoint", None))
         if late is not None:
@@ -132,19 +142,51 @@ class RouteMap:
 
 
 def find_router(app: object) -> Router | None:
-    """Return the router an application leads to, through middlewares that keep it as `app`; None if there is none."""
+    """Return the router a middleware leads to, through others that keep what is behind them as `app`; None: nowhere."""
     for _ in range(MAX_WRAPPERS):
-        if isinstance(app, Starlette):
-            return app.router
-        if isinstance(app, Router):
-            return app
-        owner = getattr(app, "__self__", None)
-        if isinstance(owner, Router) and app == owner.app:  # what `Router(middleware=…)` wraps is its own method
-            return owner
+        router = _router_of(app)
+        if router is not None or isinstance(app, type):
+            return router
         app = getattr(app, "app", None)
-        if app is None:
-            return None
     return None
+
+
+def _mounted(route: Mount | Host) -> tuple[Router | None, Guard | None]:
+    """Return the mounted router and the guard around it, where only a framework's middleware or ours stands before.
+
+    An object of the application's own may serve whatever it likes and keep any other application as `app`; so does
+    a `BaseHTTPMiddleware` that was given a function.
+    """
+    guard: Guard | None = route.app if isinstance(route.app, Guard) else None
+    app: object = _base_of(route)
+    for _ in range(MAX_WRAPPERS):
+        guard = app if guard is None and isinstance(app, Guard) else guard
+        router = _router_of(app)
+        is_theirs = type(app).__module__.startswith(FRAMEWORKS) and not isinstance(app, BaseHTTPMiddleware)
+        if router is not None or not is_theirs:
+            return router, guard
+        app = getattr(app, "app", None)
+    return None, guard
+
+
+def _base_of(route: Mount | Host) -> object:
+    """Return what was mounted, without what `Mount(middleware=…)` put around it."""
+    base: object = getattr(route, "_base_app", route.app)
+    app: object = route.app
+    for _ in range(MAX_WRAPPERS):
+        if app is base:
+            return base
+        app = getattr(app, "app", None)
+    return route.app  # something else was put in its place since
+
+
+def _router_of(app: object) -> Router | None:
+    if isinstance(app, Starlette):
+        return app.router
+    if isinstance(app, Router):
+        return app
+    owner = getattr(app, "__self__", None)  # what `Router(middleware=…)` wraps is its own method
+    return owner if isinstance(owner, Router) and app == owner.app else None
 
 
 # --- walking ----------------------------------------------------------------------------------------------------------
@@ -186,30 +228,29 @@ def _arm(route: Any) -> Guard:
     A class with a `handle` of its own is unknown too: what it does before it calls its application would run undecided.
     """
     served_by = getattr(route, "original_route", route)
-    if type(served_by).handle.__module__ not in FRAMEWORKS or not callable(getattr(route, "app", None)):
-        target, attribute = served_by, "handle"
-    else:
-        target, attribute = route, "app"
+    is_known = _is_served_as_known(served_by) and callable(getattr(route, "app", None))
+    target, attribute = (route, "app") if is_known else (served_by, "handle")
     served = getattr(target, attribute)
     if isinstance(served, Guard):
         return served
-    endpoint = route.app if isinstance(route, Mount | Host) else getattr(route, "endpoint", None)
+    endpoint = getattr(route, "endpoint", None)
+    if isinstance(route, Mount | Host):
+        endpoint = _mounted(route)[1] or _base_of(route)
     guard = guard_whole(cast("ASGIApp", served), endpoint)
     setattr(target, attribute, guard)
     return guard
 
 
+def _is_served_as_known(route: Any) -> bool:
+    """Tell whether a route is served in a framework's own way: by its `app`, nothing of the application's before."""
+    fastapi_route = getattr(sys.modules.get("fastapi.routing"), "APIRoute", Route)
+    handles = {kind.handle for kind in (Route, WebSocketRoute, Mount, Host, fastapi_route)}
+    return getattr(route.handle, "__func__", None) in handles
+
+
 def guard_whole(app: ASGIApp, endpoint: object) -> Guard:
     """Return an application behind what its endpoint states."""
-    stated, by_method = _statements(endpoint)
-    return Guard(app, stated, by_method, answers_405=bool(by_method) and _is_plain(endpoint))
-
-
-def _is_plain(endpoint: Any) -> bool:
-    """Tell whether a class-based endpoint answers 405, with no code of the application's, to methods it lacks."""
-    names = ("__init__", "__getattribute__", "method_not_allowed")
-    is_theirs = all(getattr(endpoint, name) is getattr(HTTPEndpoint, name) for name in names)
-    return is_theirs and not hasattr(endpoint, "__getattr__")
+    return Guard(app, *_statements(endpoint))
 
 
 def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:
@@ -219,7 +260,7 @@ def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:
     if not isinstance(endpoint, type):
         return whole, {}
     if issubclass(endpoint, WebSocketEndpoint):
-        return _combined(endpoint, access, (getattr(endpoint, name) for name in dir(endpoint))), {}
+        return _websocket_statements(endpoint, access), {}
     if not issubclass(endpoint, HTTPEndpoint) or not _dispatches_by_method(endpoint):
         return whole, {}
     by_method = {}
@@ -231,15 +272,22 @@ def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:
 
 
 def _dispatches_by_method(endpoint: type[HTTPEndpoint]) -> bool:
-    is_ours = endpoint.__await__.__module__ in {HTTPEndpoint.__module__, Guard.__module__}
-    return is_ours and endpoint.dispatch is HTTPEndpoint.dispatch
+    is_theirs = endpoint.__await__ in (HTTPEndpoint.__await__, guarded_await)
+    return is_theirs and endpoint.dispatch is HTTPEndpoint.dispatch
+
+
+def _websocket_statements(endpoint: type[WebSocketEndpoint], access: Access | None) -> Stated:
+    """Return what must hold at the handshake of a WebSocket: what its class and any of its methods states.
+
+    It is decided once, there. So `@public` opens it on the class or on `on_connect` only, not on a later method.
+    """
+    handlers = [getattr(endpoint, name) for name in WEBSOCKET_METHODS]
+    later = [handler for handler in handlers[1:] if not isinstance(stated_access(handler), Public)]
+    return _combined(endpoint, access, [handlers[0], *later])
 
 
 def _combined(endpoint: type, access: Access | None, handlers: Iterable[object]) -> Stated:
-    """Return what a class and some of its methods state together.
-
-    A WebSocket is decided once, at its handshake: so what any of its methods states must hold there.
-    """
+    """Return what a class and some of its methods state together."""
     pieces = () if access is None else (access,)
     for handler in handlers:
         stated = stated_access(handler)
@@ -278,7 +326,19 @@ def _find(nodes: tuple[_Node, ...], scope: dict[str, Any], around: Access | None
         stated = Stated(None) if node.guard is None else node.guard.stated_for(scope)
         if stated is None:
             return None
+        if _leaves_options_alone(node.guard, stated, scope):
+            return None
         # What stands around a route is decided first; a route that says nothing is covered by it.
         access = around if isinstance(around, Policy) or stated.access is None else stated.access
-        return Found(access) if node.children is None else _find(node.children, {**scope, **child_scope}, access)
+        if node.children is None:
+            return Found(access)
+        inner = _find(node.children, {**scope, **child_scope}, access)
+        return Found(access) if inner is None and isinstance(access, Public) else inner
     return None
+
+
+def _leaves_options_alone(guard: Guard | None, stated: Stated, scope: dict[str, Any]) -> bool:
+    """Tell whether a class-based endpoint, guarded as a whole, has no method for OPTIONS: then a preflight may pass."""
+    if guard is None or not guard.by_method or isinstance(stated.access, Public):
+        return False
+    return scope.get("method") == "OPTIONS" and "OPTIONS" not in guard.by_method

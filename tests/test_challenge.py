@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from starlette.routing import Route
 
 from authz_middleware.challenge import Challenger, is_quotable, read_bearer_token, send_refusal
-from authz_middleware.decorators import authenticated
+from authz_middleware.decorators import authenticated, public
 from authz_middleware.errors import (
     ANSWERS,
     Code,
@@ -279,21 +279,30 @@ def test_every_token68_is_read(token: str) -> None:
     "value",
     [
         b"",
-        b" ",
         b"Basic am86cHc=",
         b"Basic",
         b"Digest username=jo",
         b"Bearers abc",
         b"XBearer abc",
-        b"\xff\xfe",
-        b" Bearer abc",
-        b"\tBearer abc",
-        b"\x00Bearer abc",
         "Bëarer abc".encode(),
     ],
 )
 def test_other_schemes_are_no_credentials_of_ours(value: bytes) -> None:
     assert read(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b" ", b"\t", b"\xff", b"\xff\xfe", b" Bearer abc", b"\tBearer abc", b"\x00Bearer abc", b"\x00", b'"', b",", b"=a"],
+)
+def test_no_scheme_at_all_is_an_invalid_request(value: bytes) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        read(value)
+    assert (refused.value.code, refused.value.reason) == (Code.MALFORMED_HEADER, Reason.HEADER_SYNTAX)
+    for app in (APP, OPEN):
+        answer = ask(app, http_scope("/", [(b"authorization", value)]))
+        expect_refusal(answer, 400, "malformed_header", MALFORMED)
+    assert ask(OPEN, http_scope("/", [(b"authorization", b"")])).status == 200
 
 
 def test_no_header_is_no_credentials() -> None:
@@ -363,6 +372,7 @@ def test_a_token_may_be_as_long_as_stated() -> None:
 
 APP_ISSUER = LocalIssuer()
 APP = starlette_app(APP_ISSUER, Route("/", authenticated(endpoint)))
+OPEN = starlette_app(APP_ISSUER, Route("/", public(endpoint)))
 MALFORMED = (
     'Bearer realm="api", error="invalid_request", '
     'error_description="Send exactly one Authorization header: Bearer, one space, the token."'

@@ -36,7 +36,7 @@ from authz_middleware.context import (
     current_context,
 )
 from authz_middleware.errors import Code, InsufficientScope, MissingToken, NoPolicy, Reason
-from authz_middleware.policy import AUTHENTICATED, PUBLIC
+from authz_middleware.policy import AUTHENTICATED, PUBLIC, Access
 from authz_middleware.testing import LocalIssuer
 
 from .apps import (
@@ -63,13 +63,19 @@ def needs_x() -> str:
     return "x"
 
 
+def enter(asked: RequestContext, access: Access | None, pieces: tuple[Access, ...] = (), *, path: str = "/") -> None:
+    """Decide for a route that serves nothing."""
+    with asked.enforced_route(access, pieces, path=path):
+        pass
+
+
 # --- the object -------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_decided_at_first() -> None:
     assert not context(grants("x")).decided
     assert not context(None).decided
-    assert context(None, path_is_public=True).decided
+    assert context(None, public_path="/").decided
 
 
 def test_a_policy_decides() -> None:
@@ -87,10 +93,13 @@ def test_a_refusal_decides_nothing(granted: Any) -> None:
     assert not asked.decided
 
 
-def test_public_decides_for_anybody() -> None:
+def test_a_public_helper_opens_nothing_but_a_public_route_does() -> None:
     asked = context(None)
     asked.enforce(PUBLIC)
-    assert asked.decided
+    assert not asked.decided
+    with asked.enforced_route(PUBLIC):
+        assert asked.decided
+    assert asked.decided  # a response may begin when the route has returned
 
 
 def test_what_was_granted_once_grants_nothing_else() -> None:
@@ -102,37 +111,93 @@ def test_what_was_granted_once_grants_nothing_else() -> None:
 
 def test_a_route_that_states_nothing() -> None:
     with pytest.raises(NoPolicy) as refused:
-        context(grants("x")).enforce_route(None)
+        enter(context(grants("x")), None)
     assert (refused.value.code, refused.value.reason) == (Code.NO_POLICY, Reason.ROUTE_UNDECORATED)
     with pytest.raises(MissingToken) as missing:
-        context(None).enforce_route(None)
+        enter(context(None), None)
     assert (missing.value.code, missing.value.reason) == (Code.MISSING_TOKEN, Reason.NO_CREDENTIALS)
     with pytest.raises(MissingToken):
-        context(None, undecorated=AUTHENTICATED).enforce_route(None)
+        enter(context(None, undecorated=AUTHENTICATED), None)
     relaxed = context(grants(), undecorated=AUTHENTICATED)
-    relaxed.enforce_route(None)
+    enter(relaxed, None)
     assert relaxed.decided
 
 
 def test_a_mount_around_it_covers_a_route_that_states_nothing() -> None:
     asked = context(grants("x"))
-    asked.enforce_route(policy.scope("x"))
-    asked.enforce_route(None)
-    with pytest.raises(InsufficientScope):
-        asked.enforce_route(policy.scope("y"))
+    with asked.enforced_route(policy.scope("x"), covers=True):
+        enter(asked, None)
+        with asked.enforced_route(None, covers=True):  # a mount that says nothing passes the cover on
+            enter(asked, None)
+        with pytest.raises(InsufficientScope):
+            enter(asked, policy.scope("y"))
+
+
+@pytest.mark.parametrize("access", [PUBLIC, AUTHENTICATED, policy.scope("x")], ids=repr)
+def test_a_mount_covers_only_while_it_runs(access: Access) -> None:
+    asked = context(grants("x"))
+    with asked.enforced_route(access, covers=True):
+        pass
+    with pytest.raises(NoPolicy):
+        enter(asked, None)
+    with pytest.raises(LookupError), asked.enforced_route(access, covers=True):
+        raise LookupError
+    with pytest.raises(NoPolicy):
+        enter(asked, None)
+
+
+@pytest.mark.parametrize("access", [PUBLIC, AUTHENTICATED, policy.scope("x"), None], ids=repr)
+def test_a_route_covers_nothing(access: Access | None) -> None:
+    asked = context(grants("x"))
+    with asked.enforced_route(PUBLIC, covers=True):
+        with asked.enforced_route(access), pytest.raises(NoPolicy):
+            enter(asked, None)
+        enter(asked, None)  # and takes nothing away from the mount around it
+
+
+def test_a_mount_that_says_nothing_covers_nothing() -> None:
+    asked = context(grants("x"), undecorated=AUTHENTICATED)
+    with asked.enforced_route(None, covers=True):
+        enter(asked, None)  # open because the application says so, decided anew
+    refusing = context(grants("x"))
+    with pytest.raises(NoPolicy), refusing.enforced_route(None, covers=True):
+        raise NotImplementedError
+
+
+def test_a_public_path_covers_that_path_alone() -> None:
+    asked = context(None, public_path="/open")
+    enter(asked, None, path="/open")
+    for path in ("", "/", "/open/", "/Open", "/internal"):
+        with pytest.raises(MissingToken):
+            enter(asked, None, path=path)
+    with pytest.raises(MissingToken):
+        enter(asked, policy.scope("x"), path="/open")
+    with asked.enforced_route(None, path="/open", covers=True), pytest.raises(MissingToken):
+        enter(asked, None, path="/internal")
+
+
+def test_a_refusal_is_remembered_until_access_is_granted() -> None:
+    asked = context(grants("x"))
+    with pytest.raises(InsufficientScope) as refused:
+        asked.enforce(policy.scope("y"))
+    assert asked.refusal is refused.value
+    asked.enforce(PUBLIC)
+    assert asked.refusal is refused.value
+    asked.enforce(policy.scope("x"))
+    assert asked.refusal is None
 
 
 def test_authorize_does_not_cover_a_route_that_states_nothing() -> None:
     asked = context(grants("x"))
     asked.enforce(policy.scope("x"))
     with pytest.raises(NoPolicy):
-        asked.enforce_route(None)
+        enter(asked, None)
 
 
 def test_what_a_route_stated_altogether_is_not_decided_again_in_pieces() -> None:
     x, y = policy.scope("x"), policy.scope("y")
     asked = context(grants("x y"))
-    asked.enforce_route(x & y, (x, y))
+    enter(asked, x & y, (x, y))
     object.__setattr__(asked, "token", token_with(grants()))
     asked.enforce(x)
     asked.enforce(y)
@@ -148,6 +213,8 @@ def test_a_closed_context_decides_nothing_any_more() -> None:
     for access in (PUBLIC, AUTHENTICATED, policy.scope("x")):
         with pytest.raises(ConfigurationError, match="within the request"):
             asked.enforce(access)
+        with pytest.raises(ConfigurationError, match="within the request"):
+            enter(asked, access)
 
 
 def test_handing_over_leaves_the_decision_to_another() -> None:

@@ -7,17 +7,18 @@ import functools
 import inspect
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from authz_middleware import (
@@ -30,12 +31,14 @@ from authz_middleware import (
     requires_scopes,
 )
 from authz_middleware.context import bound
-from authz_middleware.decorators import Guard, Requirement, Stated, combine, decorated_too_late, stated_access
+from authz_middleware.decorators import Requirement, combine, decorated_too_late, stated_access
 from authz_middleware.errors import Code, InsufficientScope, MissingToken, Reason
+from authz_middleware.guard import Guard, Stated
 from authz_middleware.policy import AUTHENTICATED, PUBLIC, Policy
 from authz_middleware.testing import LocalIssuer
 
 from .apps import (
+    PREFLIGHT,
     Calls,
     Foreign,
     ask,
@@ -50,8 +53,12 @@ from .apps import (
     expect_ok,
     grants,
     http_scope,
+    never,
     starlette_app,
+    websocket_scope,
 )
+
+F = TypeVar("F")
 
 # --- every kind of function, called directly --------------------------------------------------------------------------
 
@@ -202,6 +209,113 @@ def test_an_async_generator_is_closed_with_its_guard() -> None:
 
     asyncio.run(run())
     assert closed == ["closed", "closed"]
+
+
+class Thrown(BaseException):
+    """What no handler of ordinary errors would pass on."""
+
+
+@requires("x")
+async def async_conversation(heard: list[object]) -> AsyncGenerator[str, object]:
+    while heard[-1:] != ["end"]:
+        try:
+            heard.append((yield f"after {len(heard)}"))
+        except (LookupError, Thrown) as error:
+            heard.append(type(error))
+
+
+def test_what_is_sent_and_thrown_reaches_an_async_generator() -> None:
+    heard: list[object] = []
+
+    async def run() -> None:
+        with bound(context(grants("x")), {}):
+            talk = async_conversation(heard)
+            assert await anext(talk) == "after 0"
+            assert await talk.asend("hello") == "after 1"
+            assert await talk.athrow(LookupError()) == "after 2"
+            assert await talk.athrow(Thrown()) == "after 3"
+            assert await anext(talk) == "after 4"
+            with pytest.raises(StopAsyncIteration):
+                await talk.asend("end")
+
+    asyncio.run(run())
+    assert heard == ["hello", LookupError, Thrown, None, "end"]
+
+
+def test_what_it_does_not_catch_comes_back() -> None:
+    async def run() -> None:
+        for error in (ValueError("mine"), asyncio.CancelledError(), KeyboardInterrupt()):
+            with bound(context(grants("x")), {}):
+                talk = async_conversation([])
+                await anext(talk)
+                with pytest.raises(type(error)) as back:
+                    await talk.athrow(error)
+                assert back.value is error
+                with pytest.raises(StopAsyncIteration):
+                    await anext(talk)
+
+    asyncio.run(run())
+
+
+def test_a_context_manager_of_a_guarded_generator_sees_what_its_block_raised() -> None:
+    seen: list[type[BaseException]] = []
+
+    @asynccontextmanager
+    @requires("x")
+    async def session() -> AsyncIterator[int]:
+        try:
+            yield 1
+        except BaseException as error:
+            seen.append(type(error))
+            raise
+
+    async def fail(error: type[BaseException]) -> None:
+        async with session():
+            raise error
+
+    async def run() -> None:
+        for error in (LookupError, asyncio.CancelledError):
+            with bound(context(grants("x")), {}), pytest.raises(error):
+                await fail(error)
+
+    asyncio.run(run())
+    assert seen == [LookupError, asyncio.CancelledError]
+
+
+@pytest.mark.parametrize("kind", ["positional", "keyword", "websocket"])
+def test_a_function_that_is_handed_a_request_asks_for_that_one(kind: str) -> None:
+    @requires("x")
+    def guarded(number: int, connection: HTTPConnection) -> int:
+        return number
+
+    def ask_with(connection: HTTPConnection) -> int:
+        return guarded(1, connection=connection) if kind == "keyword" else guarded(1, connection)
+
+    async def nowhere(message: Message) -> None:
+        raise NotImplementedError
+
+    def connection(scope: Scope) -> HTTPConnection:
+        return WebSocket(scope, never, nowhere) if kind == "websocket" else Request(scope)
+
+    make = websocket_scope if kind == "websocket" else http_scope
+    able, unable, nobody, unknown = make(), make(), make(), make()
+    with bound(context(grants("x")), able), bound(context(grants("y")), unable):
+        assert ask_with(connection(able)) == 1
+        with pytest.raises(InsufficientScope):
+            ask_with(connection(unable))
+    with bound(context(None), nobody), bound(context(grants("x")), able):
+        with pytest.raises(MissingToken):
+            ask_with(connection(nobody))
+        for strange in (unable, unknown):  # one that has ended, one that never passed the middleware
+            with pytest.raises(ConfigurationError, match="add_middleware"):
+                ask_with(connection(strange))
+        assert ask_with(connection(able)) == 1
+
+
+@pytest.mark.parametrize("requirement", [requires("x"), requires_scopes("x"), requires_permissions("x"), authenticated])
+def test_a_requirement_is_no_dependency_and_says_what_to_write(requirement: Requirement) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{requirement.name}.* below the route decorator"):
+        inspect.signature(requirement)
 
 
 @pytest.mark.parametrize("function", [plain, coroutine, generator, async_generator])
@@ -363,6 +477,77 @@ def test_a_function_decorated_too_late_is_found() -> None:
     assert decorated_too_late(requires("x")(late)) is None
     assert decorated_too_late(Foreign()) is None
     assert decorated_too_late(functools.partial(late)) is None
+
+
+def wrapping(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Be somebody else's decorator."""
+
+    @functools.wraps(function)
+    async def wrapped(*args: Any) -> Any:
+        raise NotImplementedError
+
+    return wrapped
+
+
+def test_a_function_is_found_below_other_decorators() -> None:
+    def late() -> None:
+        raise NotImplementedError
+
+    once = wrapping(late)
+    twice = wrapping(once)
+    requires("x")(twice)
+    assert [decorated_too_late(function) for function in (late, once, twice)] == ["requires"] * 3
+    early = requires("x")(plain)
+    assert decorated_too_late(requires("y")(wrapping(early))) is None
+    assert decorated_too_late(early) is None
+
+
+def test_another_decorator_between_does_not_hide_the_wrong_order(issuer: LocalIssuer) -> None:
+    def late(request: Request) -> Response:
+        raise NotImplementedError
+
+    app = starlette_app(issuer, Route("/late", late))
+    requires_scopes("x")(wrapping(wrapping(late)))
+    with pytest.raises(ConfigurationError, match="/late: @requires_scopes stands above"), client(app):
+        pass
+
+
+@pytest.mark.parametrize("decorate", [public, requires("x")])
+def test_the_bare_original_of_a_guarded_copy_is_not_served(issuer: LocalIssuer, decorate: Requirement) -> None:
+    class Original(HTTPEndpoint):
+        async def get(self, request: Request) -> Response:
+            raise NotImplementedError
+
+    async def original(request: Request) -> Response:
+        raise NotImplementedError
+
+    for target in (original, Original):
+        copy: Any = decorate(target)
+        assert stated_access(target) is None
+        app = starlette_app(issuer, Route("/copy", copy), Route("/original", target))
+        with pytest.raises(ConfigurationError, match=f"/original: @{decorate.name}.*a copy"), client(app):
+            pass
+
+
+@pytest.mark.parametrize("decorate", [public, requires("x")])
+def test_what_was_copied_with_a_mark(issuer: LocalIssuer, decorate: Requirement) -> None:
+    marked = decorate(endpoint)
+
+    @functools.wraps(marked)
+    async def stranger(request: Request) -> Response:
+        return text_of(CALLS, "stranger")
+
+    partial = functools.partial(stranger)
+    functools.update_wrapper(partial, marked)
+    app = client(starlette_app(issuer, Route("/", stranger), Route("/partial", partial)))
+    for path in ("/", "/partial"):
+        if decorate is public:  # nobody said so of this one
+            expect_missing(app.get(path))
+            expect_no_policy(app.get(path, headers=issuer.headers()))
+        else:
+            expect_missing(app.get(path), "x")
+            expect_forbidden(app.get(path, headers=issuer.headers()), "x")
+    assert not CALLS
 
 
 def test_the_wrong_order_fails_at_start_and_says_what_to_write(issuer: LocalIssuer) -> None:
@@ -530,8 +715,10 @@ def test_a_method_a_class_lacks_is_405(issuer: LocalIssuer) -> None:
     app = client(classes_app(issuer))
     assert app.patch("/ByMethod", headers=issuer.headers()).status_code == 405
     assert app.patch("/Whole", headers=issuer.headers(scope="class", permissions=[])).status_code == 405
-    assert app.request("get", "/ByMethod", headers=issuer.headers()).status_code in {403, 405}
-    assert ask(classes_app(issuer), http_scope("/ByMethod", [bearer(issuer)], method="get")).status == 405
+    for method in ("get", "delete", "Get", "audit", "dispatch"):
+        answer = ask(classes_app(issuer), http_scope("/ByMethod", [bearer(issuer)], method=method))
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST, PUT, DELETE")
+    assert not CALLS
 
 
 class Redispatching(HTTPEndpoint):
@@ -582,16 +769,59 @@ class AddingMethods(HTTPEndpoint):
         super().__init__(scope, receive, send)
 
 
-@pytest.mark.parametrize("kind", [Redispatching, Awaiting, Answering405, FindingMethods, AddingMethods])
-def test_a_class_with_a_way_of_its_own_does_not_run_undecided(issuer: LocalIssuer, kind: type[HTTPEndpoint]) -> None:
-    app = starlette_app(issuer, Route("/", kind))
-    expect_no_policy(client(app).patch("/", headers=issuer.headers(scope="read")))
-    expect_missing(client(app).patch("/"))
-    expect_missing(client(app).options("/", headers={"Origin": "x", "Access-Control-Request-Method": "GET"}))
+class Constructed(HTTPEndpoint):
+    @requires("read")
+    async def get(self, request: Request) -> Response:
+        return text_of(CALLS, "get")
+
+    def __new__(cls, *args: Any) -> Any:
+        if args[0]["method"] == "GET":
+            return super().__new__(cls)
+        return text_of(CALLS, "new")(*args)
+
+    def audit(self, request: Request) -> Response:
+        return text_of(CALLS, "audit")
+
+    def _helper(self, request: Request) -> Response:
+        return text_of(CALLS, "_helper")
+
+
+@pytest.mark.parametrize("kind", [Redispatching, Awaiting])
+def test_a_class_that_dispatches_by_itself_does_not_run_undecided(
+    issuer: LocalIssuer, kind: type[HTTPEndpoint]
+) -> None:
+    app = client(starlette_app(issuer, Route("/", kind)))
+    expect_no_policy(app.patch("/", headers=issuer.headers(scope="read")))
+    expect_missing(app.patch("/"))
+    expect_missing(app.options("/", headers=PREFLIGHT))
     assert not CALLS
 
 
-@pytest.mark.parametrize("kind", [Answering405, FindingMethods, AddingMethods])
+WITH_A_WAY_OF_THEIR_OWN = [Answering405, FindingMethods, AddingMethods, Constructed]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "TRACE", "PROPFIND", "get", "delete", "Get", "audit", "_helper", "AUDIT"])
+@pytest.mark.parametrize("kind", WITH_A_WAY_OF_THEIR_OWN)
+def test_a_method_it_does_not_state_is_405_before_it_is_made(
+    issuer: LocalIssuer, kind: type[HTTPEndpoint], method: str
+) -> None:
+    app = starlette_app(issuer, Route("/", kind))
+    answer = ask(app, http_scope("/", [bearer(issuer, scope="read", permissions=[])], method=method))
+    assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+    expect_missing(ask(app, http_scope("/", method=method)))
+    assert not CALLS
+
+
+@pytest.mark.parametrize("kind", WITH_A_WAY_OF_THEIR_OWN)
+@pytest.mark.parametrize("undecorated", ["refuse", "authenticated"])
+def test_a_preflight_does_not_make_it_either(issuer: LocalIssuer, kind: type[HTTPEndpoint], undecorated: str) -> None:
+    expect_missing(
+        client(starlette_app(issuer, Route("/", kind), undecorated=undecorated)).options("/", headers=PREFLIGHT)
+    )
+    assert not CALLS
+
+
+@pytest.mark.parametrize("kind", WITH_A_WAY_OF_THEIR_OWN)
 def test_its_stated_methods_are_served(issuer: LocalIssuer, kind: type[HTTPEndpoint]) -> None:
     app = client(starlette_app(issuer, Route("/", kind)))
     expect_ok(app.get("/", headers=issuer.headers(scope="read", permissions=[])))
@@ -605,6 +835,106 @@ def test_a_class_with_a_way_of_its_own_can_be_guarded_whole(issuer: LocalIssuer)
     expect_forbidden(app.get("/", headers=issuer.headers()), "x")
     assert not CALLS
     expect_ok(app.get("/", headers=issuer.headers(scope="x", permissions=[])), "dispatch")
+
+
+class Answers(HTTPEndpoint):
+    async def get(self, request: Request) -> Response:
+        return text_of(CALLS, "get")
+
+
+def guarded_class(decorate: Requirement) -> Any:
+    """Return a class of its own, decorated, that has no method of its own."""
+    return decorate(type("Base", (HTTPEndpoint,), {}))
+
+
+@pytest.mark.parametrize("first", [public, authenticated])
+@pytest.mark.parametrize("swapped", [True, False])
+def test_every_inherited_restriction_counts(issuer: LocalIssuer, first: Requirement, swapped: bool) -> None:
+    bases = (guarded_class(first), guarded_class(requires("a")))
+    kind = type("C", (*(reversed(bases) if swapped else bases), Answers), {})
+    app = client(starlette_app(issuer, Route("/", kind)))
+    expect_missing(app.get("/"), "a")
+    expect_forbidden(app.get("/", headers=issuer.headers(scope="b", permissions=[])), "a")
+    assert not CALLS
+    expect_ok(app.get("/", headers=issuer.headers(scope="a", permissions=[])), "get")
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_that_a_class_is_public_is_not_inherited(issuer: LocalIssuer, depth: int) -> None:
+    kind: type = Open
+    for _ in range(depth):
+        kind = type("Sub", (kind,), {"put": Answers.get})
+    app = client(starlette_app(issuer, Route("/", kind)))
+    for method in ("GET", "PUT", "HEAD"):
+        assert app.request(method, "/").status_code == 401
+        assert app.request(method, "/", headers=issuer.headers()).status_code == 403
+    expect_no_policy(app.get("/", headers=issuer.headers()))
+    assert not CALLS
+
+
+def test_a_class_below_a_public_one_states_for_itself(issuer: LocalIssuer) -> None:
+    class Below(Open):
+        @requires("x")
+        async def get(self, request: Request) -> Response:
+            return text_of(CALLS, "below")
+
+    app = client(starlette_app(issuer, Route("/", Below)))
+    expect_missing(app.get("/"), "x")
+    expect_forbidden(app.get("/", headers=issuer.headers()), "x")
+    assert not CALLS
+    expect_ok(app.get("/", headers=issuer.headers(scope="x", permissions=[])), "below")
+
+
+def test_public_below_an_inherited_restriction_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match="both @public and guarded; keep one"):
+        public(type("C", (Whole,), {}))
+
+
+def test_a_class_decorator_leaves_the_class_itself_bare() -> None:
+    guarded = requires("x")(Answers)
+    assert issubclass(guarded, Answers)
+    assert guarded is not Answers
+    assert (guarded.__name__, guarded.__qualname__, guarded.__module__) == ("Answers", "Answers", __name__)
+    assert stated_access(Answers) is None
+    assert Answers.__await__ is HTTPEndpoint.__await__
+    assert stated_access(type("Sub", (Answers,), {})) is None
+
+
+def as_if_it_were(original: object) -> Callable[[F], F]:
+    """Return `functools.wraps(original)`, which copies name, attributes and a trace, but no identity."""
+    copied: Any = functools.wraps(cast("Any", original))
+    return cast("Callable[[F], F]", copied)
+
+
+class CopyingAwait(HTTPEndpoint):
+    @requires("read")
+    async def get(self, request: Request) -> Response:
+        raise NotImplementedError
+
+    @as_if_it_were(HTTPEndpoint.__await__)
+    def __await__(self) -> Generator[Any, None, None]:
+        return text_of(CALLS, "await")(self.scope, self.receive, self.send).__await__()
+
+
+class CopyingDispatch(HTTPEndpoint):
+    @requires("read")
+    async def get(self, request: Request) -> Response:
+        raise NotImplementedError
+
+    @as_if_it_were(HTTPEndpoint.dispatch)
+    async def dispatch(self) -> None:
+        await text_of(CALLS, "dispatch")(self.scope, self.receive, self.send)
+
+
+@pytest.mark.parametrize("kind", [CopyingAwait, CopyingDispatch])
+@pytest.mark.parametrize("method", ["GET", "PATCH", "OPTIONS"])
+def test_a_copy_of_the_frameworks_way_is_a_way_of_its_own(
+    issuer: LocalIssuer, kind: type[HTTPEndpoint], method: str
+) -> None:
+    app = client(starlette_app(issuer, Route("/", kind)))
+    expect_no_policy(app.request(method, "/", headers=issuer.headers(scope="read", permissions=[])))
+    expect_missing(app.request(method, "/", headers=PREFLIGHT))
+    assert not CALLS
 
 
 def test_a_public_class_with_a_guarded_method_is_an_error() -> None:
@@ -833,3 +1163,18 @@ def test_starlettes_own_application_object_is_needed_nowhere(issuer: LocalIssuer
     router = Router([Route("/", requires("x")(endpoint))], middleware=[authz(issuer)])
     expect_forbidden(ask(router, http_scope("/", [bearer(issuer)])), "x")
     assert ask(router, http_scope("/", [bearer(issuer, scope="x", permissions=[])])).status == 200
+
+
+def test_a_class_that_names_itself_to_super_is_an_error_that_says_what_to_write() -> None:
+    class Naming(HTTPEndpoint):
+        def __init__(self, *args: Any) -> None:
+            super(Naming, self).__init__(*args)  # noqa: UP008
+
+    class Plain(HTTPEndpoint):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.kind = Plain
+
+    with pytest.raises(ConfigurationError, match="write super\\(\\) without arguments"):
+        requires("x")(Naming)
+    assert issubclass(requires("x")(Plain), Plain)

@@ -1,11 +1,12 @@
 """FastAPI applications: the decision falls before body, parameters and dependencies, and no refusal becomes a 500."""
 
-from collections.abc import AsyncIterator, Iterator
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Query, Request, WebSocket
+from fastapi import APIRouter, Body, Depends, FastAPI, HTTPException, Query, Request, Security, WebSocket
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
@@ -192,6 +193,53 @@ def test_the_wrong_order_fails_at_start(issuer: LocalIssuer) -> None:
         "/direct: @requires",
         "/in/included: @authenticated",
     ]
+
+
+def test_a_decorator_between_does_not_hide_the_wrong_order(issuer: LocalIssuer) -> None:
+    app = fastapi_app(issuer)
+
+    def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        async def logging(*args: Any, **kwargs: Any) -> Any:
+            raise NotImplementedError
+
+        return logging
+
+    @requires("x")
+    @logged
+    @logged
+    @app.get("/late")
+    async def late() -> str:
+        raise NotImplementedError
+
+    with pytest.raises(ConfigurationError, match=r"^/late: @requires stands above the route"), client(app):
+        pass
+
+
+@pytest.mark.parametrize("depends", [Depends, Security])
+@pytest.mark.parametrize("requirement", [requires("x"), requires(policy.scope("x")), authenticated, public])
+def test_a_requirement_as_a_dependency_fails_where_it_is_written(depends: Any, requirement: Any) -> None:
+    app, router = FastAPI(), APIRouter()
+    says = "is no dependency yet; write it as a decorator below the route decorator"
+    with pytest.raises(ConfigurationError, match=says):
+
+        @app.get("/parameter")
+        async def parameter(token: Annotated[AccessToken, depends(requirement)]) -> None:
+            raise NotImplementedError
+
+    with pytest.raises(ConfigurationError, match=says):
+
+        @router.get("/route", dependencies=[depends(requirement)])
+        async def route() -> None:
+            raise NotImplementedError
+
+    async def nothing() -> None:
+        raise NotImplementedError
+
+    with pytest.raises(ConfigurationError, match=says):
+        APIRouter(dependencies=[depends(requirement)]).add_api_route("/", nothing)
+    with pytest.raises(ConfigurationError, match=says):
+        FastAPI(dependencies=[depends(requirement)]).add_api_route("/", nothing)
 
 
 def test_documentation_pages_are_closed_until_they_are_named(issuer: LocalIssuer) -> None:
@@ -490,6 +538,38 @@ def test_routes_added_later_anywhere_are_guarded(issuer: LocalIssuer, tmp_path: 
     del nested.routes[-1]
     nested.add_api_route("/other", undecided)
     expect_no_policy(asked.get("/r/n/other", headers=issuer.headers()))
+    assert not calls
+
+
+@pytest.mark.parametrize("place", ["application", "mounted", "included"])
+def test_a_route_in_the_place_of_another_is_guarded(issuer: LocalIssuer, place: str) -> None:
+    app, sub, router, calls = fastapi_app(issuer), FastAPI(), APIRouter(), Calls()
+
+    async def undecided() -> str:
+        calls.note()
+        return "ran"
+
+    @public
+    async def opened() -> str:
+        return "open"
+
+    app.include_router(router, prefix="/included")
+    app.mount("/mounted", sub)
+    target: FastAPI | APIRouter = {"application": app, "mounted": sub, "included": router}[place]  # type: ignore[assignment]
+    prefix = "" if place == "application" else f"/{place}"
+    target.add_api_route("/first", opened)
+    target.add_api_route("/second", opened)
+    asked = client(app)
+    expect_ok(asked.get(f"{prefix}/first"), '"open"')
+    expect_ok(asked.get(f"{prefix}/second"), '"open"')
+    target.routes[-2] = APIRoute("/first", undecided)
+    asked.get(f"{prefix}/first", headers=issuer.headers(**X))  # FastAPI may go on serving the old one for a while
+    asked.get(f"{prefix}/first")
+    del target.routes[-1]
+    target.add_api_route("/second", undecided)
+    for path in ("first", "second"):
+        expect_missing(asked.get(f"{prefix}/{path}"))
+        expect_no_policy(asked.get(f"{prefix}/{path}", headers=issuer.headers(**X)))
     assert not calls
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Host, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,7 +29,7 @@ from authz_middleware import (
     requires,
 )
 from authz_middleware._jose import VerificationKey
-from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason
+from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason, Refused
 from authz_middleware.keys import KeySource, StaticJWKS
 from authz_middleware.testing import LocalIssuer
 
@@ -50,6 +53,7 @@ from .apps import (
     http_scope,
     messages_of,
     never,
+    serve,
     starlette_app,
 )
 
@@ -236,8 +240,8 @@ def test_routes_that_state_nothing_are_listed_once_at_start(
             asked.get("/bare")
     assert announced(caplog) == [
         f"authz_middleware: routes that state no policy, so {fate}; write @requires, @authenticated or @public "
-        "below the route decorator, or name them in public_paths: GET HEAD POST /bare, POST /halves, GET HEAD /m/bare, any /files/, "
-        "any host.test"
+        "below the route decorator, or name them in public_paths: GET HEAD POST /bare, POST /halves, GET HEAD /m/bare, "
+        "any /files/, any host.test"
     ]
 
 
@@ -371,6 +375,52 @@ def test_without_a_token_no_key_is_asked_for(issuer: LocalIssuer) -> None:
     expect_opaque(app.get("/x", headers={"Authorization": "Bearer bad"}))
 
 
+class SlowKeys:
+    """A key source that waits until it is told to go on."""
+
+    def __init__(self, issuer: LocalIssuer) -> None:
+        self._keys = StaticJWKS(issuer.jwks())
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
+        self.asked.set()
+        await self.go_on.wait()
+        return await self._keys.get(kid, algorithm)
+
+
+@pytest.mark.parametrize("place", ["application", "mount", "included router", "replaced"])
+def test_a_route_added_while_keys_are_fetched_is_guarded(issuer: LocalIssuer, place: str) -> None:
+    calls = Calls()
+
+    async def late() -> str:
+        calls.note()
+        return "ran"
+
+    async def run() -> Answer:
+        keys = SlowKeys(issuer)
+        trusted = TrustedIssuer(issuer.issuer, issuer.audience, dialects=["access_token_authz"], keys=keys)
+        app, router, sub = FastAPI(), APIRouter(), FastAPI()
+        app.add_middleware(AuthzMiddleware, issuers=[trusted])
+        router.add_api_route("/first", public(endpoint))
+        app.include_router(router, prefix="/r")
+        app.mount("/m", sub)
+        app.add_api_route("/last", public(endpoint))
+        assert (await serve(app, http_scope("/r/first"))).status == 200
+        path = {"application": "/late", "mount": "/m/late", "included router": "/r/late", "replaced": "/last"}[place]
+        asked = asyncio.ensure_future(serve(app, http_scope(path, [bearer(issuer, **X)])))
+        await keys.asked.wait()
+        if place == "replaced":
+            app.router.routes[-1] = APIRoute("/last", late)
+        else:
+            target: Any = {"application": app, "mount": sub, "included router": router}[place]
+            target.add_api_route("/late", late)
+        keys.go_on.set()
+        return await asked
+
+    expect_no_policy(asyncio.run(run()))
+    assert not calls
+
+
 # --- around applications ----------------------------------------------------------------------------------------------
 
 
@@ -472,6 +522,84 @@ def test_a_refusal_that_meets_an_error_handler_first_is_answered_as_it_is(issuer
     expect_ok(app.get("/inner/", headers=issuer.headers(**X)))
 
 
+@pytest.mark.parametrize("mounted", [True, False])
+@pytest.mark.parametrize("granted_later", [True, False])
+def test_a_fault_after_a_refusal_is_a_fault_only_if_access_was_granted_since(
+    issuer: LocalIssuer, granted_later: bool, mounted: bool
+) -> None:
+    @authenticated
+    async def trying(request: Request) -> Response:
+        with contextlib.suppress(Refused):
+            await authorize(request, "y")
+        if granted_later:
+            await authorize(request, "x")
+        raise LookupError
+
+    inner = Starlette(routes=[Route("/", trying)])
+    app = client(starlette_app(issuer, Mount("/inner", app=inner)), raise_server_exceptions=False)
+    answer = app.get("/inner/", headers=issuer.headers(**X))
+    if granted_later:
+        assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+    else:
+        expect_forbidden(answer, "y")
+
+
+# --- the middleware in other places ---------------------------------------------------------------------------------
+
+
+def hiding(app: ASGIApp) -> ASGIApp:
+    """Return a middleware that does not show what it wraps."""
+
+    async def hidden(scope: Scope, receive: Receive, send: Send) -> None:
+        await app(scope, receive, send)
+
+    return hidden
+
+
+@pytest.mark.parametrize("mount", [public, requires("x"), None])
+def test_a_middleware_further_in_does_not_take_the_outer_routes_for_its_own(issuer: LocalIssuer, mount: Any) -> None:
+    calls = Calls()
+
+    async def handler(request: Request) -> Response:
+        calls.note()
+        return await endpoint(request)
+
+    hidden = hiding(Starlette(routes=[Route("/open", handler), Route("/stated", public(handler))]))
+    inner: Any = AuthzMiddleware(hidden, issuers=[issuer.trusted(third_party_clients=set())])
+    # The outer router would match the inner requests too: what it calls public must open nothing inside.
+    routes = [Mount("/m", app=inner if mount is None else mount(inner)), Route("/m/{name}", public(endpoint))]
+    app = client(starlette_app(issuer, *routes))
+    for path in ("/m/open", "/m/stated"):
+        expect_missing(app.get(path), "x" if mount not in {public, None} else "")
+        expect_no_policy(app.get(path, headers=issuer.headers(**X)))
+    assert not calls
+
+
+@pytest.mark.parametrize("outer", [True, False])
+def test_a_guarded_mount_may_have_the_middleware_alone(issuer: LocalIssuer, outer: bool) -> None:
+    foreign, opened, undecided = Foreign(), Foreign(), Foreign()
+    mine = [authz(issuer)]
+    app = client(
+        Starlette(
+            routes=[
+                Mount("/x", app=requires("x")(foreign), middleware=mine),
+                Mount("/open", app=public(opened), middleware=mine),
+                Mount("/bare", app=undecided, middleware=mine),
+            ],
+            middleware=mine if outer else [],
+        )
+    )
+    expect_missing(app.get("/x/"), "x")
+    expect_forbidden(app.get("/x/", headers=issuer.headers()), "x")
+    expect_missing(app.get("/bare/"))
+    expect_no_policy(app.get("/bare/", headers=issuer.headers(**X)))
+    expect_opaque(app.get("/open/", headers={"Authorization": "Bearer bad"}))
+    for app_behind in (foreign, opened, undecided):
+        assert not app_behind.calls
+    expect_ok(app.get("/x/", headers=issuer.headers(**X)), "foreign")
+    expect_ok(app.get("/open/"), "foreign")
+
+
 # --- what leaves ------------------------------------------------------------------------------------------------------
 
 
@@ -485,7 +613,7 @@ def around(issuer: LocalIssuer, app: ASGIApp, **scope: Any) -> Answer:
 def test_no_answer_leaves_undecided(issuer: LocalIssuer, status: int) -> None:
     foreign = Foreign(status)
     expect_no_policy(around(issuer, foreign))
-    assert foreign.calls.names == ["http", "http.disconnect"]  # told that nobody listens, without asking the server
+    assert foreign.calls.names == ["http"]  # what it sends next tells it that nobody listens
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 405, 418, 499, 500, 503])
@@ -522,6 +650,69 @@ def test_nothing_is_sent_ahead_of_the_decision(issuer: LocalIssuer, first: Messa
     answer = around(issuer, hasty)
     expect_no_policy(answer)
     assert len(answer.messages) == 2
+
+
+async def endlessly() -> AsyncIterator[bytes]:
+    for _ in range(1000):  # a number, so that a failure ends too
+        yield b"secret"
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+@pytest.mark.parametrize("status", [200, 302])
+def test_an_endless_answer_ends_with_its_refusal(issuer: LocalIssuer, spec_version: str, status: int) -> None:
+    async def silent() -> Message:
+        await asyncio.Event().wait()
+        raise NotImplementedError
+
+    app = AuthzMiddleware(
+        InFront(StreamingResponse(endlessly(), status)), issuers=[issuer.trusted(third_party_clients=set())]
+    )
+    asgi = {"version": "3.0", "spec_version": spec_version}
+    answer = ask(app, http_scope("/", [bearer(issuer)], asgi=asgi), silent)
+    expect_no_policy(answer)
+    assert len(answer.messages) == 2
+
+
+def test_after_a_refusal_every_send_fails(issuer: LocalIssuer) -> None:
+    calls = Calls()
+
+    async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(3):
+            try:
+                await send({"type": "http.response.body", "body": b"secret", "more_body": True})
+            except OSError:
+                calls.note("failed")
+
+    answer = around(issuer, stubborn)
+    expect_no_policy(answer)
+    assert len(answer.messages) == 2
+    assert calls.names == ["failed"] * 3
+
+
+@pytest.mark.parametrize("error", [LookupError("secret"), InvalidToken(Code.EXPIRED, Reason.EXPIRED), None])
+def test_what_is_raised_after_a_refusal_is_the_refusals_own_affair(
+    issuer: LocalIssuer, error: Exception | None
+) -> None:
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if error is not None:
+            raise error
+        await authorize(HTTPConnection(scope), "x")
+
+    answer = around(issuer, failing)
+    expect_no_policy(answer)
+    assert len(answer.messages) == 2
+
+
+def test_a_cancellation_after_a_refusal_passes(issuer: LocalIssuer) -> None:
+    async def cancelled(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        around(issuer, cancelled)
 
 
 def test_a_refused_answer_to_head_has_no_body(issuer: LocalIssuer) -> None:

@@ -392,7 +392,7 @@ NONE: frozenset[str] = frozenset()
     ("term", "held", "why"),
     [
         (grant("x"), grants("y"), "'x' is in none of the token's claims"),
-        (role("x"), grants("x", "x"), "role('x') is in none of the token's claims"),
+        (role("x"), grants("x", "x"), "role('x') is not among the token's roles"),
         (scope("x"), grants("", "x"), "scope('x') is granted, but in permission alone"),
         (permission("x"), grants("x"), "permission('x') is granted, but in scope alone"),
         (
@@ -438,7 +438,7 @@ NONE: frozenset[str] = frozenset()
         (
             scope("openid"),
             grants("", "openid", effective=NONE),
-            "scope('openid') is in permission but does not count: it grants nothing on an API",
+            "scope('openid') is not in the scope claim",
         ),
     ],
 )
@@ -446,6 +446,15 @@ def test_a_decision_says_why_in_one_sentence(term: Policy, held: GrantSet, why: 
     decision = decide(term, token_with(held))
     assert not decision.allowed
     assert decision.why == why
+
+
+@pytest.mark.parametrize("rule", GrantRule)
+@pytest.mark.parametrize("met", [grant("x"), scope("x"), scope("x") & role("r"), grant("y") | "x"], ids=repr)
+def test_a_decision_that_allows_says_what_it_takes_for_granted(met: Policy, rule: GrantRule) -> None:
+    decision = decide(met, token_with(grants("x", roles="r", rule=rule)))
+    assert decision.allowed
+    unstated = ", by a user's scope: whether that is an entitlement is not said (rbac_enforced=)"
+    assert decision.why == "the policy is met" + (unstated if rule is GrantRule.SCOPES_RBAC_UNSTATED else "")
 
 
 # --- properties -------------------------------------------------------------------------------------------------------
@@ -531,6 +540,6 @@ def test_a_decision_agrees_with_the_policy_and_says_so(subject: Policy, held: Gr
     decision = decide(subject, token_with(held))
     assert decision.allowed == subject.allows(held)
     assert decision.allowed == (not decision.missing)
-    assert decision.allowed == (decision.why == "the policy is met")
+    assert decision.allowed == decision.why.startswith("the policy is met")
     assert not any(term.holds(held) for term in decision.missing)
     assert not set(decision.scope) - {name for names in decision.required for name in names}

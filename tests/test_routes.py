@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from starlette.routing import Mount, Route, Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from authz_middleware import authenticated, policy, public, requires
-from authz_middleware.decorators import Guard
+from authz_middleware.guard import Guard
 from authz_middleware.policy import AUTHENTICATED, PUBLIC
 from authz_middleware.routes import Found, RouteMap, find_router
 
@@ -107,6 +108,48 @@ def test_a_changed_list_is_noticed_anywhere() -> None:
     assert not route_map.is_current()
 
 
+def test_a_route_in_the_place_of_another_is_noticed() -> None:
+    inner = Router([Route("/a", public(endpoint)), Route("/b", public(endpoint))])
+    router = Router([Mount("/m", app=inner)])
+    changes: list[Callable[[], object]] = [
+        lambda: inner.routes.__setitem__(0, Route("/a", bare)),
+        inner.routes.reverse,
+        lambda: inner.routes.append(inner.routes.pop(0)),
+        lambda: router.routes.__setitem__(0, Mount("/m", app=inner)),
+    ]
+    for change in changes:
+        route_map = RouteMap.of(router)
+        assert route_map.is_current()
+        change()
+        assert not route_map.is_current()
+    assert RouteMap.of(router).find(http_scope("/m/a")) == Found(None)
+
+
+def test_what_is_stated_behind_wrappers_of_a_framework_is_found() -> None:
+    class Keeping(Foreign):
+        app: Any = Router([Route("/open", public(endpoint))])
+
+    class Handling(Mount):
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            raise NotImplementedError
+
+    tree = Router([Route("/open", public(endpoint))])
+    router = Router(
+        [
+            Mount("/seen", app=CORSMiddleware(tree)),
+            Mount("/x", app=CORSMiddleware(requires("x")(Foreign()))),
+            Mount("/tree", app=CORSMiddleware(requires("x")(tree))),
+            Mount("/kept", app=Keeping()),
+            Mount("/handled", app=tree, name="handled"),
+            Handling("/own", app=tree),
+        ]
+    )
+    route_map = RouteMap.of(router)
+    found = [route_map.find(http_scope(f"/{name}/open")) for name in ("seen", "x", "tree", "kept", "handled", "own")]
+    assert found == [Found(PUBLIC), Found(X), Found(X), Found(None), Found(PUBLIC), Found(None)]
+    assert route_map.unguarded == [("/kept/", ""), ("/own/", "")]
+
+
 def test_routers_are_found_through_what_wraps_them() -> None:
     router, app = Router(), Starlette()
     assert find_router(router) is router
@@ -118,7 +161,11 @@ def test_routers_are_found_through_what_wraps_them() -> None:
 
 def test_no_other_method_or_object_leads_to_a_router() -> None:
     router = Router()
-    for other in (router.not_found, router.lifespan, Foreign(), bare, None, object()):
+
+    class Endpoint:
+        app = router
+
+    for other in (router.not_found, router.lifespan, Foreign(), bare, None, object(), Endpoint):
         assert find_router(other) is None
 
 

@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytest
 from starlette.applications import Starlette
 from starlette.authentication import requires as starlette_requires
 from starlette.background import BackgroundTask
+from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Host, Match, Mount, Route, Router
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from authz_middleware import access_token, authenticated, authorize, policy, public, requires, requires_scopes
+from authz_middleware import (
+    AuthzMiddleware,
+    access_token,
+    authenticated,
+    authorize,
+    policy,
+    public,
+    requires,
+    requires_scopes,
+)
 from authz_middleware.errors import Refused
 from authz_middleware.testing import LocalIssuer
 
@@ -26,6 +39,7 @@ from .apps import (
     PREFLIGHT,
     Calls,
     Foreign,
+    InFront,
     ask,
     authz,
     bare,
@@ -43,6 +57,7 @@ from .apps import (
 
 X: dict[str, Any] = {"scope": "x", "permissions": []}
 BAD = {"Authorization": "Bearer bad"}
+F = TypeVar("F")
 
 
 def handler(calls: Calls) -> Any:
@@ -325,6 +340,90 @@ def test_a_public_path_does_not_open_a_route_that_states_something(issuer: Local
     expect_forbidden(app.get("/docs", headers=issuer.headers()), "x")
 
 
+# --- what dispatches elsewhere ----------------------------------------------------------------------------------------
+
+
+def dispatching(**change: Any) -> Any:
+    """Return a handler that answers with what the application's router answers to another path."""
+
+    async def elsewhere(request: Request) -> Any:
+        async def dispatched(scope: Scope, receive: Receive, send: Send) -> None:
+            inner = {**scope, "path": "/internal", "root_path": "", "method": "GET", **change}
+            await request.app.router(inner, receive, send)
+
+        return dispatched
+
+    return elsewhere
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("place", ["public route", "public mount", "guarded mount", "public path", "public tree"])
+def test_what_a_handler_dispatches_to_must_state_something_itself(issuer: LocalIssuer, place: str, method: str) -> None:
+    calls = Calls()
+    opened = Route("/open", public(dispatching()), methods=[method])
+    undecided = Route("/open", dispatching(), methods=[method])
+    routes: dict[str, list[BaseRoute]] = {
+        "public route": [opened],
+        "public mount": [Mount("/m", app=public(Router([undecided])))],
+        "guarded mount": [Mount("/m", app=requires("x")(Router([opened, undecided])))],
+        "public path": [undecided],
+        "public tree": [Mount("/m", routes=[undecided])],
+    }
+    paths = {"public path": ["/open"], "public tree": ["/m/*"]}.get(place, [])
+    path = "/m/open" if place in {"public mount", "guarded mount", "public tree"} else "/open"
+    internal, closed = Route("/internal", handler(calls)), Route("/closed", requires("y")(handler(calls)))
+    app = client(starlette_app(issuer, *routes[place], internal, closed, public_paths=paths))
+    if place != "guarded mount":
+        expect_missing(app.request(method, path))
+    expect_no_policy(app.request(method, path, headers=issuer.headers(**X)))
+    assert not calls
+
+
+def test_what_it_dispatches_to_decides_for_itself(issuer: LocalIssuer) -> None:
+    calls = Calls()
+    routes = [
+        Route("/open", public(dispatching())),
+        Route("/internal", requires("x")(handler(calls))),
+    ]
+    app = client(starlette_app(issuer, *routes))
+    expect_missing(app.get("/open"), "x")
+    expect_forbidden(app.get("/open", headers=issuer.headers()), "x")
+    assert not calls
+    expect_ok(app.get("/open", headers=issuer.headers(**X)), "handled")
+
+
+def test_a_cover_ends_with_its_mount(issuer: LocalIssuer) -> None:
+    calls = Calls()
+
+    class Twice:
+        """Serves a mounted application, throws its answer away and asks for something outside."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def nowhere(message: Any) -> None:
+                pass
+
+            router = scope["app"].router
+            await router({**scope, "path": "/m/covered", "root_path": ""}, receive, nowhere)
+            await router({**scope, "path": "/internal", "root_path": ""}, receive, send)
+
+    async def twice(request: Request) -> Any:
+        return Twice()
+
+    inner = Router([Route("/covered", handler(Calls()))])
+    app = client(
+        starlette_app(
+            issuer,
+            Route("/open", public(twice)),
+            Mount("/m", app=public(inner)),
+            Route("/internal", handler(calls)),
+        )
+    )
+    expect_ok(app.get("/m/covered"), "handled")
+    expect_missing(app.get("/open"))
+    expect_no_policy(app.get("/open", headers=issuer.headers(**X)))
+    assert not calls
+
+
 # --- CORS -------------------------------------------------------------------------------------------------------------
 
 CORS = Middleware(CORSMiddleware, allow_origins=["https://page.test"])
@@ -359,8 +458,45 @@ def test_a_preflight_with_credentials_is_a_request(issuer: LocalIssuer) -> None:
     expect_no_policy(app.options("/", headers={**PREFLIGHT, **issuer.headers(**X)}))
 
 
-def test_a_preflight_without_cors_is_405(issuer: LocalIssuer) -> None:
-    assert client(starlette_app(issuer, GUARDED)).options("/", headers=PREFLIGHT).status_code == 405
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/number/1", "/number/x", "/class", "/slash"])
+def test_a_preflight_that_nobody_answers_tells_nothing_about_routes(issuer: LocalIssuer, path: str) -> None:
+    class Endpoint(HTTPEndpoint):
+        @requires("x")
+        async def get(self, request: Request) -> Response:
+            raise NotImplementedError
+
+    routes = (GUARDED, Route("/number/{n:int}", public(endpoint)), Route("/class", Endpoint), Route("/slash/", bare))
+    expect_missing(client(starlette_app(issuer, *routes)).options(path, headers=PREFLIGHT))
+
+
+@pytest.mark.parametrize("status", [200, 204, 307, 404, 405, 500])
+def test_an_answer_to_a_preflight_that_allows_nothing_does_not_leave(issuer: LocalIssuer, status: int) -> None:
+    class Middle(Answering):
+        pass
+
+    Middle.status = status
+    app = client(Starlette(routes=[GUARDED], middleware=[authz(issuer), Middleware(Middle)]))
+    expect_missing(app.options("/", headers=PREFLIGHT))
+
+
+@pytest.mark.parametrize("key", [404, 405])
+@pytest.mark.parametrize("path", ["/", "/nowhere"])
+def test_nor_does_a_page_made_of_an_error(issuer: LocalIssuer, key: int, path: str) -> None:
+    async def page(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("a page", 200)
+
+    app = Starlette(routes=[GUARDED], middleware=[authz(issuer)], exception_handlers={key: page})
+    expect_missing(client(app).options(path, headers=PREFLIGHT))
+
+
+@pytest.mark.parametrize("name", ["Access-Control-Allow-Origin", "access-control-allow-methods"])
+def test_an_answer_of_ones_own_to_a_preflight_leaves(issuer: LocalIssuer, name: str) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("mine", 200, {name: "*"})(scope, receive, send)
+
+    app = AuthzMiddleware(InFront(answer), issuers=[issuer.trusted()])
+    expect_ok(client(app).options("/", headers=PREFLIGHT), "mine")
+    expect_missing(client(app).get("/", headers=PREFLIGHT))
 
 
 @pytest.mark.parametrize("stated", [requires("x"), authenticated, None])
@@ -649,6 +785,173 @@ class Teapot(Answering):
     status = 418
 
 
+class Tools:
+    """An application of one's own that answers itself, and keeps another one as `app`."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.calls = Calls()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls.note("tools")
+        await PlainTextResponse("tools")(scope, receive, send)
+
+
+class Console(HTTPEndpoint):
+    """An endpoint that is mounted as an application, with an application of its own beside it."""
+
+    calls = Calls()
+    app = Starlette(routes=[Route("/open", public(endpoint))])
+
+    async def get(self, request: Request) -> Response:
+        self.calls.note("console")
+        return PlainTextResponse("console")
+
+
+def as_if_it_were(original: object) -> Callable[[F], F]:
+    """Return `functools.wraps(original)`, which copies name, attributes and a trace, but no identity."""
+    copied: Any = functools.wraps(cast("Any", original))
+    return cast("Callable[[F], F]", copied)
+
+
+class HandlingMount(Mount):
+    calls = Calls()
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls.note("mount")
+        await super().handle(scope, receive, send)
+
+
+class HandlingHost(Host):
+    calls = HandlingMount.calls
+
+    @as_if_it_were(Host.handle)
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls.note("host")
+        await super().handle(scope, receive, send)
+
+
+class CopyingRoute(Route):
+    calls = HandlingMount.calls
+
+    @as_if_it_were(Route.handle)
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls.note("route")
+        await super().handle(scope, receive, send)
+
+
+@pytest.mark.parametrize("around", [None, CORSMiddleware, GZipMiddleware])
+def test_an_object_that_keeps_another_application_is_guarded_whole(issuer: LocalIssuer, around: Any) -> None:
+    calls = Calls()
+    tools = Tools(Starlette(routes=tree(calls)))
+    app = client(starlette_app(issuer, Mount("/t", app=tools if around is None else around(tools))))
+    for path in ("/t/", "/t/open", "/t/closed", "/t/absent"):
+        expect_missing(app.get(path))
+        expect_missing(app.options(path, headers=PREFLIGHT))
+        expect_no_policy(app.get(path, headers=issuer.headers(**X)))
+    assert not tools.calls
+    assert not calls
+
+
+def test_it_can_be_guarded_or_opened(issuer: LocalIssuer) -> None:
+    tools, opened = Tools(Starlette()), Tools(Starlette())
+    app = client(starlette_app(issuer, Mount("/t", app=requires("x")(tools)), Mount("/o", app=public(opened))))
+    expect_missing(app.get("/t/"), "x")
+    expect_forbidden(app.get("/t/", headers=issuer.headers()), "x")
+    assert not tools.calls
+    expect_ok(app.get("/t/", headers=issuer.headers(**X)), "tools")
+    expect_ok(app.get("/o/"), "tools")
+
+
+def test_a_class_that_is_mounted_is_guarded_whole(issuer: LocalIssuer) -> None:
+    mounted: Any = Console
+    app = client(starlette_app(issuer, Mount("/c", app=mounted)))
+    for path in ("/c/", "/c/open"):
+        expect_missing(app.get(path))
+        expect_missing(app.options(path, headers=PREFLIGHT))
+        expect_no_policy(app.get(path, headers=issuer.headers(**X)))
+    assert not Console.calls
+
+
+def test_mounts_and_hosts_with_a_way_of_their_own_are_guarded_whole(issuer: LocalIssuer) -> None:
+    routes = [
+        HandlingHost("host.test", Router(tree(Calls()))),
+        HandlingMount("/m", routes=tree(Calls())),
+        HandlingMount("/x", app=requires("x")(Router(tree(Calls())))),
+        CopyingRoute("/route", bare),
+        CopyingRoute("/stated", requires("x")(endpoint)),
+    ]
+    app = client(starlette_app(issuer, *routes))
+    for path, headers in (("/m/open", {}), ("/open", {"Host": "host.test"}), ("/route", {})):
+        expect_missing(app.get(path, headers=headers))
+        expect_no_policy(app.get(path, headers={**headers, **issuer.headers(**X)}))
+    for path in ("/x/open", "/stated"):
+        expect_missing(app.get(path), "x")
+        expect_forbidden(app.get(path, headers=issuer.headers()), "x")
+    assert not HandlingMount.calls
+    expect_ok(app.get("/stated", headers=issuer.headers(**X)))
+    assert HandlingMount.calls.names == ["route"]
+
+
+@pytest.mark.parametrize("kind", [CORSMiddleware, GZipMiddleware, "both"])
+def test_a_frameworks_middleware_around_a_guarded_application_is_looked_through(issuer: LocalIssuer, kind: Any) -> None:
+    calls = Calls()
+
+    def around(app: ASGIApp) -> ASGIApp:
+        return GZipMiddleware(CORSMiddleware(app)) if kind == "both" else kind(app)
+
+    foreign = Foreign()
+    app = client(
+        starlette_app(
+            issuer,
+            Mount("/m", app=around(requires("x")(Starlette(routes=tree(calls))))),
+            Mount("/f", app=around(requires("x")(foreign))),
+            Mount("/o", app=around(public(Router(tree(Calls()))))),
+        )
+    )
+    for path in ("/m/open", "/m/closed", "/m/bare", "/f/"):
+        expect_missing(app.get(path), "x")
+        expect_forbidden(app.get(path, headers=issuer.headers()), "x")
+        assert not foreign.calls
+        assert not calls
+        assert app.get(path, headers=issuer.headers(**X)).status_code == 200
+        calls.names.clear()
+        foreign.calls.names.clear()
+    expect_ok(app.get("/o/bare"), "handled")
+    expect_missing(app.get("/o/closed"), "x")
+
+
+def test_more_wrappers_than_anybody_needs_are_guarded_whole(issuer: LocalIssuer) -> None:
+    calls = Calls()
+    inner: ASGIApp = Router(tree(calls))
+    for _ in range(64):
+        inner = GZipMiddleware(inner)
+    app = client(starlette_app(issuer, Mount("/m", app=inner)))
+    expect_missing(app.get("/m/open"))
+    expect_no_policy(app.get("/m/closed", headers=issuer.headers(**X)))
+    assert not calls
+
+
+@pytest.mark.parametrize("place", ["application", "mount", "sub-application"])
+def test_a_route_in_the_place_of_another_is_guarded(issuer: LocalIssuer, place: str) -> None:
+    calls = Calls()
+    first = Route("/first", public(endpoint))
+    mounted = Starlette(routes=[first]) if place == "sub-application" else Router([first])
+    app = starlette_app(issuer, first if place == "application" else Mount("/m", app=mounted))
+    prefix = "" if place == "application" else "/m"
+    held: list[BaseRoute] = app.router.routes if place == "application" else mounted.routes
+    asked = client(app)
+    expect_ok(asked.get(f"{prefix}/first"))
+    held.remove(first)
+    held.append(Route("/late", handler(calls)))
+    expect_no_policy(asked.get(f"{prefix}/late", headers=issuer.headers(**X)))
+    expect_missing(asked.get(f"{prefix}/late"))
+    held[0] = Route("/first", handler(calls))
+    expect_no_policy(asked.get(f"{prefix}/first", headers=issuer.headers(**X)))
+    expect_missing(asked.get(f"{prefix}/first"))
+    assert not calls
+
+
 @pytest.mark.parametrize("inside", [True, False])
 def test_base_http_middleware_works_on_both_sides(issuer: LocalIssuer, inside: bool) -> None:
     calls = Calls()
@@ -791,5 +1094,125 @@ class Forged:
     def enforce(self, access: object) -> None:
         raise NotImplementedError
 
-    def enforce_route(self, access: object, pieces: object) -> None:
+    def enforced_route(self, access: object, pieces: object, **options: object) -> None:
         raise NotImplementedError
+
+
+def test_a_handle_set_on_one_route_does_not_run_undecided(issuer: LocalIssuer) -> None:
+    calls = Calls()
+
+    def replaced(route: Any) -> Any:
+        served = route.handle
+
+        async def mine(scope: Scope, receive: Receive, send: Send) -> None:
+            calls.note()
+            await served(scope, receive, send)
+
+        route.handle = mine
+        return route
+
+    inner = Starlette(routes=[Route("/", requires("x")(endpoint))])
+    app = client(
+        starlette_app(issuer, replaced(Route("/r", requires("x")(endpoint))), replaced(Mount("/m", app=inner)))
+    )
+    expect_forbidden(app.get("/r", headers=issuer.headers()), "x")
+    expect_no_policy(app.get("/m/", headers=issuer.headers()))
+    assert not calls
+    expect_ok(app.get("/r", headers=issuer.headers(**X)))
+    assert len(calls.names) == 1
+
+
+def test_a_function_around_a_mounted_application_does_not_run_undecided(issuer: LocalIssuer) -> None:
+    calls = Calls()
+
+    async def dispatch(request: Request, call_next: Any) -> Response:
+        calls.note()
+        return Response("own")
+
+    inner = Starlette(routes=[Route("/", public(endpoint))])
+    app = client(starlette_app(issuer, Mount("/m", app=BaseHTTPMiddleware(inner, dispatch=dispatch))))
+    expect_missing(app.get("/m/"))
+    expect_no_policy(app.get("/m/", headers=issuer.headers(**X)))
+    assert not calls
+
+
+# --- what was mounted, replaced or handed on --------------------------------------------------------------------------
+
+
+def test_an_inner_middleware_does_not_believe_the_endpoint_of_an_outer_one(issuer: LocalIssuer) -> None:
+    foreign = Foreign()
+    inner = AuthzMiddleware(foreign, issuers=[issuer.trusted(third_party_clients=set())])
+
+    @public
+    async def handing_on(request: Request) -> Any:
+        return inner
+
+    app = client(starlette_app(issuer, Route("/x", handing_on), Mount("/m", app=inner)))
+    expect_missing(app.get("/x"))
+    expect_no_policy(app.get("/x", headers=issuer.headers(**X)))
+    expect_no_policy(app.get("/m/", headers=issuer.headers(**X)))
+    assert not foreign.calls
+
+
+def test_what_a_public_mount_serves_outside_its_routes_is_public(issuer: LocalIssuer) -> None:
+    inner = Starlette(routes=[Route("/stated", requires("x")(endpoint))])
+    app = client(starlette_app(issuer, Mount("/m", app=public(inner))))
+    assert app.get("/m/nowhere").status_code == 404
+    expect_missing(app.get("/m/stated"), "x")
+    expect_missing(app.get("/nowhere"))
+
+
+def test_a_mounted_application_that_is_replaced_is_guarded(issuer: LocalIssuer) -> None:
+    calls = Calls()
+
+    async def bare(request: Request) -> Response:
+        calls.note()
+        return Response("bare")
+
+    for mount in (Host("testserver", Router([Route("/x", public(endpoint))])), Mount("", Router([]))):
+        app = client(starlette_app(issuer, mount))
+        app.get("/x")
+        mount.app = Router([Route("/x", bare)])
+        expect_missing(app.get("/x"))
+        expect_no_policy(app.get("/x", headers=issuer.headers(**X)))
+    mount = Mount("", Router([Route("/x", public(endpoint))]))
+    mount.app = Router([Route("/x", bare)])
+    expect_missing(client(starlette_app(issuer, mount)).get("/x"))
+    assert not calls
+
+
+def test_a_default_that_is_replaced_is_guarded(issuer: LocalIssuer) -> None:
+    foreign = Foreign()
+    whole = starlette_app(issuer, Route("/x", public(endpoint)))
+    app = client(whole)
+    app.get("/x")
+    whole.router.default = foreign
+    expect_no_policy(app.get("/nowhere", headers=issuer.headers(**X)))
+    assert not foreign.calls
+
+
+def test_a_preflight_passes_a_class_that_handles_no_options(issuer: LocalIssuer) -> None:
+    class Plain(HTTPEndpoint):
+        async def get(self, request: Request) -> Response:
+            raise NotImplementedError
+
+    class Handling(Plain):
+        async def options(self, request: Request) -> Response:
+            raise NotImplementedError
+
+    routes = [Route("/plain", requires("x")(Plain)), Route("/handling", requires("x")(Handling))]
+    app = client(Starlette(routes=routes, middleware=[authz(issuer), CORS]))
+    assert app.options("/plain", headers=PREFLIGHT).status_code == 200
+    expect_missing(app.options("/plain"))
+    expect_missing(app.options("/handling", headers=PREFLIGHT), "x")
+
+
+def test_a_mounted_function_may_call_its_parameters_as_it_likes(issuer: LocalIssuer) -> None:
+    @requires("x")
+    async def served(scope: Scope, recv: Receive, snd: Send) -> None:
+        await Response("served")(scope, recv, snd)
+
+    app = client(starlette_app(issuer, Mount("/m", app=served)))
+    expect_missing(app.get("/m/"), "x")
+    expect_forbidden(app.get("/m/", headers=issuer.headers()), "x")
+    assert app.get("/m/", headers=issuer.headers(**X)).text == "served"

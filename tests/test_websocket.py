@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.routing import Mount, WebSocketRoute
 from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from authz_middleware import AuthzMiddleware, authenticated, authorize, policy, public, requires
+from authz_middleware import AuthzMiddleware, ConfigurationError, authenticated, authorize, policy, public, requires
 from authz_middleware.testing import LocalIssuer
 
 from .apps import (
@@ -167,6 +168,100 @@ def test_preflight_headers_mean_nothing_here(issuer: LocalIssuer) -> None:
     expect_missing(ask(Rooms(issuer).app, {**websocket_scope("/nowhere", headers), "method": "GET"}, never))
 
 
+# --- class-based ------------------------------------------------------------------------------------------------------
+
+
+class Chat(WebSocketEndpoint):
+    """Welcomes whoever connects, and says nothing about who may."""
+
+    calls = Calls()
+    encoding = "text"
+
+    async def on_connect(self, websocket: WebSocket) -> None:
+        self.calls.note("connect")
+        await websocket.accept()
+        await websocket.send_text("welcome")
+
+
+@public
+class Opened(HTTPEndpoint):
+    pass
+
+
+async def receiving(self: Any, websocket: WebSocket, data: Any) -> None:
+    Chat.calls.note("receive")
+
+
+NOT_ABOUT_THE_HANDSHAKE: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "a class": {"helper": Opened},
+    "a function": {"helper": public(receiving)},
+    "a method it lacks": {"get": public(receiving), "on_open": public(receiving)},
+    "on_receive": {"on_receive": public(receiving)},
+    "on_disconnect": {"on_disconnect": public(receiving)},
+    "decode": {"decode": public(receiving)},
+    "dispatch": {"dispatch": public(receiving)},
+}
+
+
+@pytest.mark.parametrize("members", NOT_ABOUT_THE_HANDSHAKE)
+def test_only_the_class_or_on_connect_can_open_a_websocket(issuer: LocalIssuer, members: str) -> None:
+    kind = type("Kind", (Chat,), dict(NOT_ABOUT_THE_HANDSHAKE[members]))
+    app = starlette_app(issuer, WebSocketRoute("/", kind))
+    connect = messages_of({"type": "websocket.connect"})
+    expect_missing(ask(app, websocket_scope("/"), connect))
+    expect_no_policy(ask(app, websocket_scope("/", [bearer(issuer, **X)]), connect))
+    assert not Chat.calls
+
+
+def test_a_class_below_a_public_websocket_is_not_public(issuer: LocalIssuer) -> None:
+    app = starlette_app(issuer, WebSocketRoute("/", type("Below", (public(type("Base", (Chat,), {})),), {})))
+    expect_missing(ask(app, websocket_scope("/"), never))
+    expect_no_policy(ask(app, websocket_scope("/", [bearer(issuer, **X)]), never))
+    assert not Chat.calls
+
+
+@pytest.mark.parametrize("name", ["on_connect", "on_receive", "on_disconnect", "decode", "dispatch"])
+def test_what_any_of_its_methods_requires_is_required_at_the_handshake(issuer: LocalIssuer, name: str) -> None:
+    members = {name: requires("x")(getattr(Chat, name))}
+    kind, whole = type("Kind", (Chat,), members), requires("y")(type("Whole", (Chat,), members))
+    for target, scope in ((kind, ("x",)), (whole, ("x", "y"))):
+        app = starlette_app(issuer, WebSocketRoute("/", target))
+        expect_missing(ask(app, websocket_scope("/"), never), " ".join(scope))
+        expect_forbidden(ask(app, websocket_scope("/", [bearer(issuer)]), never), *scope)
+    assert not Chat.calls
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_opened_websocket_welcomes_anybody(issuer: LocalIssuer, whole: bool) -> None:
+    kind: Any = type("Kind", (Chat,), {} if whole else {"on_connect": public(Chat.on_connect)})
+    app = starlette_app(issuer, WebSocketRoute("/", public(kind) if whole else kind))
+    for headers in ([], [bearer(issuer)]):
+        connect = messages_of({"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000})
+        answer = ask(app, websocket_scope("/", headers), connect)
+        assert [message["type"] for message in answer.messages] == ["websocket.accept", "websocket.send"]
+    assert Chat.calls.names == ["connect", "connect"]
+    Chat.calls.names.clear()
+
+
+def test_what_a_helper_requires_is_not_required_at_the_handshake(issuer: LocalIssuer) -> None:
+    members = {"on_connect": requires("x")(Chat.on_connect), "helper": requires("z")(receiving)}
+    app = starlette_app(issuer, WebSocketRoute("/", type("Kind", (Chat,), members)))
+    connect = messages_of({"type": "websocket.connect"}, {"type": "websocket.disconnect", "code": 1000})
+    expect_forbidden(ask(app, websocket_scope("/", [bearer(issuer)]), never), "x")
+    answer = ask(app, websocket_scope("/", [bearer(issuer, **X)]), connect)
+    assert [message["type"] for message in answer.messages] == ["websocket.accept", "websocket.send"]
+    assert Chat.calls.names == ["connect"]
+    Chat.calls.names.clear()
+
+
+def test_an_opened_handshake_with_a_guarded_method_is_an_error(issuer: LocalIssuer) -> None:
+    members = {"on_connect": public(Chat.on_connect), "on_receive": requires("x")(receiving)}
+    app = starlette_app(issuer, WebSocketRoute("/", type("Both", (Chat,), members)))
+    with pytest.raises(ConfigurationError, match="Both is both @public and guarded"), client(app):
+        pass
+
+
 # --- undecided and late -----------------------------------------------------------------------------------------------
 
 
@@ -183,7 +278,35 @@ def test_an_undecided_accept_is_refused(issuer: LocalIssuer, denial: bool, calle
         expect_no_policy(answer)
     else:
         expect_missing(answer)
-    assert foreign.calls.names == ([] if caller == "anonymous" else ["websocket", "websocket.disconnect"])
+    assert foreign.calls.names == ([] if caller == "anonymous" else ["websocket"])  # what it sends next fails
+
+
+@pytest.mark.parametrize("denial", [True, False])
+def test_an_endless_talker_ends_with_its_refusal(issuer: LocalIssuer, denial: bool) -> None:
+    calls = Calls()
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        for _ in range(5):
+            await send({"type": "websocket.send", "text": "secret"})
+            calls.note()
+
+    app = AuthzMiddleware(InFront(endless), issuers=[issuer.trusted()])
+    answer = ask(app, websocket_scope("/", [bearer(issuer)], denial=denial), never)
+    assert len(answer.messages) == (2 if denial else 1)
+    assert not calls
+
+
+def test_a_refused_talker_hears_a_disconnect(issuer: LocalIssuer) -> None:
+    heard: list[Any] = []
+
+    async def listening(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        heard.append(await receive())
+
+    app = AuthzMiddleware(InFront(listening), issuers=[issuer.trusted()])
+    expect_no_policy(ask(app, websocket_scope("/", [bearer(issuer)]), never))
+    assert heard == [{"type": "websocket.disconnect", "code": 1008}]
 
 
 def test_a_public_path_may_accept(issuer: LocalIssuer) -> None:

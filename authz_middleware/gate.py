@@ -1,0 +1,81 @@
+"""The gate every answer leaves through: open once access was granted, and for what says nothing.
+
+Sources: the ASGI specification (HTTP and WebSocket messages), the Fetch standard (CORS-preflight fetch).
+"""
+
+from __future__ import annotations
+
+from starlette.types import Message, Receive, Scope, Send
+
+from .challenge import send_refusal
+from .context import RequestContext
+from .errors import MissingToken, NoPolicy, Refused
+
+__all__ = ["Gate"]
+
+TEMPORARY_REDIRECT, FIRST_ERROR, SERVER_ERROR = 307, 400, 500
+
+
+class Gate:
+    """Lets an answer leave only if access was granted, or if nothing of the application's has answered.
+
+    Guards stand in front of everything the route map reaches. Behind this gate stands the rest: pages served outside
+    the routes, middlewares that answer themselves. Of those only errors and the router's own redirect pass.
+    """
+
+    __slots__ = ("_context", "_is_preflight", "_receive", "_scope", "_send", "has_refused")
+
+    def __init__(
+        self, context: RequestContext, scope: Scope, receive: Receive, send: Send, *, is_preflight: bool
+    ) -> None:
+        self._context = context
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._is_preflight = is_preflight
+        self.has_refused = False
+
+    async def receive(self) -> Message:
+        """Pass on what the client sends, until the answer was refused."""
+        if self.has_refused:
+            return {"type": f"{self._scope['type']}.disconnect", "code": 1008}
+        return await self._receive()
+
+    async def send(self, message: Message) -> None:
+        """Pass on what the application answers, or refuse in its place.
+
+        Raises:
+            OSError: the application goes on although its answer was refused.
+        """
+        if self.has_refused:
+            raise OSError("the answer was refused")  # as servers say that the client has gone; an endless one ends
+        if not self._context.started:
+            refused = self._refusal_instead_of(message)
+            self._context.started = True
+            if refused is not None:
+                self.has_refused = True
+                await send_refusal(self._context.challenger, refused, self._scope, self._send)
+                return
+        await self._send(message)
+
+    def _refusal_instead_of(self, message: Message) -> Refused | None:
+        """Return what to answer in place of an answer that begins; None lets it through."""
+        context = self._context
+        if context.refusal is not None and message.get("status") == SERVER_ERROR:
+            return context.refusal  # an error handler further in met the refusal before it came out here
+        if context.decided or (_answers_preflight(message) if self._is_preflight else _is_harmless(message)):
+            return None
+        return MissingToken() if context.token is None else NoPolicy()
+
+
+def _answers_preflight(message: Message) -> bool:
+    """Tell whether an answer is one to a CORS preflight: with other answers the anonymous could ask about routes."""
+    return any(name.lower().startswith(b"access-control-allow-") for name, _ in message.get("headers", ()))
+
+
+def _is_harmless(message: Message) -> bool:
+    """Tell whether an answer nobody decided on may leave: an error, a redirect to the slash, a closed handshake."""
+    if message["type"] in {"http.response.start", "websocket.http.response.start"}:
+        status: int = message["status"]
+        return status == TEMPORARY_REDIRECT or status >= FIRST_ERROR
+    return bool(message["type"] == "websocket.close")

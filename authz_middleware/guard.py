@@ -1,0 +1,77 @@
+"""`Guard`: the decision in front of an ASGI application, whoever puts it there: a decorator, or the route map."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .context import context_of, refuse
+from .errors import Refused
+from .policy import Access
+
+__all__ = ["Guard", "Stated"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a route states: `access` altogether (None: nothing), `pieces` what its wrappers will ask for again."""
+
+    access: Access | None
+    pieces: tuple[Access, ...] = ()
+
+
+class Guard:
+    """An ASGI application behind a decision. A refusal is answered here, before anything behind it has run.
+
+    `by_method` is what a class-based endpoint states method by method. `covers`: the application behind has routes of
+    its own, which this decision covers where they say nothing.
+    """
+
+    __slots__ = ("app", "by_method", "covers", "stated")
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        stated: Stated,
+        by_method: Mapping[str, Stated] | None = None,
+        *,
+        covers: bool = False,
+    ) -> None:
+        self.app = app
+        self.stated = stated
+        self.by_method = by_method or {}
+        self.covers = covers
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes of the application behind, as `Mount` looks for them."""
+        return cast("list[BaseRoute]", getattr(self.app, "routes", []))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Decide, then serve."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        stated = self.stated_for(scope)
+        if stated is None:
+            await PlainTextResponse("Method Not Allowed", 405, {"Allow": ", ".join(self.by_method)})(
+                scope, receive, send
+            )
+            return
+        context = context_of(scope)
+        try:
+            with context.enforced_route(stated.access, stated.pieces, path=scope["path"], covers=self.covers):
+                await self.app(scope, receive, send)
+        except Refused as refused:
+            await refuse(context, refused, scope, send)
+
+    def stated_for(self, scope: Scope) -> Stated | None:
+        """Return what is stated for this request; None: a class-based endpoint that states nothing lacks the method."""
+        stated = self.by_method.get(scope.get("method", ""), self.stated)
+        lacks_method = bool(self.by_method) and stated is self.stated and stated.access is None
+        return None if lacks_method else stated
