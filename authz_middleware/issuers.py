@@ -12,9 +12,9 @@ from itertools import combinations
 from typing import Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
+from ._arguments import ClaimNames, as_bytes, claim_paths, collection_faults, is_claim_path, is_long_secret, is_number
 from ._jose import ALGORITHMS, MIN_SECRET_BYTES, canonical_algorithm
-from .dialects import AUTH0, DIALECTS, ClaimPath, ClientClasses, Dialect
-from .dialects.model import claim_path
+from .dialects import AUTH0, DIALECTS, ClientClasses, Dialect
 from .errors import ConfigurationError
 from .keys import Fetch, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url
 from .keys.remote import OUTAGE_TOLERANCE
@@ -24,9 +24,6 @@ __all__ = ["ClaimNames", "TrustedIssuer"]
 MAX_LEEWAY = 300
 FOREIGN_AUDIENCES = ("userinfo", "api/v2/", "api/v2")
 """Paths below an issuer that are APIs of the authorization server itself: /userinfo, and Auth0's Management API."""
-
-ClaimNames = str | ClaimPath | list[str | ClaimPath]
-"""Claims whose name the application chooses: a string is one literal name, a tuple a path, a list several of either."""
 
 
 class IssuerOptions(TypedDict, total=False):
@@ -117,7 +114,7 @@ class TrustedIssuer:
             *_number_faults(self),
             *_client_faults(self),
             *_claim_faults(self),
-            *_collection_faults("tenants", self.tenants, may_be_empty=False),
+            *collection_faults("tenants", self.tenants, may_be_empty=False),
         ]
         dialects, dialect_faults = _resolve_dialects(self)
         algorithms, algorithm_faults = _resolve_algorithms(self, dialects)
@@ -159,7 +156,7 @@ class TrustedIssuer:
     def key_source(self) -> KeySource:
         """Return a source of this issuer's keys. Nothing is fetched before the first token needs it."""
         if self.secret is not None:
-            return SecretKey(_as_bytes(self.secret))
+            return SecretKey(as_bytes(self.secret))
         if self.keys is not None and not isinstance(self.keys, Mapping):
             return self.keys
         return RemoteJWKS(
@@ -188,7 +185,7 @@ def _audience_faults(issuer: str, audience: str | Collection[str]) -> list[str]:
         return ["audience is missing; write the identifier of this API, such as https://orders.acme.example/"]
     if isinstance(audience, str):
         audience = [audience]
-    faults = _collection_faults("audience", audience)
+    faults = collection_faults("audience", audience)
     if not faults and isinstance(issuer, str):
         own = {issuer.rstrip("/") + "/" + path for path in FOREIGN_AUDIENCES}
         if own & set(audience):
@@ -209,7 +206,7 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
         faults += check_url(trusted.jwks_uri, "jwks_uri") if is_text else ["jwks_uri is no URL; write an https URL"]
     if trusted.keys is not None and not isinstance(trusted.keys, Mapping | KeySource):
         faults.append('keys= takes a JWKS document such as {"keys": […]} or a KeySource')
-    if trusted.secret is not None and not _is_long_secret(trusted.secret):
+    if trusted.secret is not None and not is_long_secret(trusted.secret):
         faults.append(
             f"secret must be at least {MIN_SECRET_BYTES} bytes; use the API's signing secret as it was generated"
         )
@@ -219,15 +216,15 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
 
 
 def _number_faults(trusted: TrustedIssuer) -> Iterator[str]:
-    if not _is_number(trusted.leeway) or not 0 <= trusted.leeway <= MAX_LEEWAY:
+    if not is_number(trusted.leeway) or not 0 <= trusted.leeway <= MAX_LEEWAY:
         yield f"leeway is in seconds, from 0 to {MAX_LEEWAY}"
-    if not _is_number(trusted.outage_tolerance) or not 0 <= trusted.outage_tolerance < math.inf:
+    if not is_number(trusted.outage_tolerance) or not 0 <= trusted.outage_tolerance < math.inf:
         yield "outage_tolerance is in seconds, 0 or more, and finite"
 
 
 def _client_faults(trusted: TrustedIssuer) -> list[str]:
-    faults = _collection_faults("third_party_clients", trusted.third_party_clients)
-    faults += _collection_faults("first_party_clients", trusted.first_party_clients)
+    faults = collection_faults("third_party_clients", trusted.third_party_clients)
+    faults += collection_faults("first_party_clients", trusted.first_party_clients)
     if trusted.third_party_clients is not None and trusted.first_party_clients is not None:
         faults.append(
             "third_party_clients and first_party_clients contradict each other; list the smaller group and leave out "
@@ -241,7 +238,7 @@ def _client_faults(trusted: TrustedIssuer) -> list[str]:
 def _claim_faults(trusted: TrustedIssuer) -> Iterator[str]:
     for name in ("roles_claims", "permissions_claims", "tenant_claims"):
         names = getattr(trusted, name)
-        if names is not None and (names == [] or not all(_is_claim_path(path) for path in _claim_paths(names))):
+        if names is not None and (names == [] or not all(is_claim_path(path) for path in claim_paths(names))):
             yield f'{name} takes a claim name, a tuple as path, or a list of these, such as "https://acme.example/roles"'
 
 
@@ -272,12 +269,12 @@ def _resolve_dialects(trusted: TrustedIssuer) -> tuple[tuple[Dialect, ...], list
 def _with_claims(dialect: Dialect, trusted: TrustedIssuer, allowed: list[Dialect]) -> Dialect:
     """Put the claims the application named into a table. Permissions go where the dialects have them, else to all."""
     if trusted.roles_claims is not None:
-        dialect = replace(dialect, roles_claims=_claim_paths(trusted.roles_claims))
+        dialect = replace(dialect, roles_claims=claim_paths(trusted.roles_claims))
     if trusted.tenant_claims is not None:
-        dialect = replace(dialect, tenant_claims=_claim_paths(trusted.tenant_claims))
+        dialect = replace(dialect, tenant_claims=claim_paths(trusted.tenant_claims))
     takes_permissions = dialect.has_permissions or not any(table.has_permissions for table in allowed)
     if trusted.permissions_claims and takes_permissions:  # an empty list is a fault of its own and makes no others
-        dialect = replace(dialect, permissions_claims=_claim_paths(trusted.permissions_claims))
+        dialect = replace(dialect, permissions_claims=claim_paths(trusted.permissions_claims))
     return dialect
 
 
@@ -286,7 +283,7 @@ def _resolve_algorithms(trusted: TrustedIssuer, dialects: tuple[Dialect, ...]) -
         if trusted.secret is not None:
             return frozenset({"HS256"}), []
         return frozenset().union(*(ALGORITHMS if d.algorithms is None else d.algorithms for d in dialects)), []
-    faults = _collection_faults("algorithms", trusted.algorithms, may_be_empty=False)
+    faults = collection_faults("algorithms", trusted.algorithms, may_be_empty=False)
     if faults:
         return frozenset(), faults
     named = frozenset(canonical_algorithm(name) for name in trusted.algorithms)
@@ -311,36 +308,6 @@ def _resolve_keys(
         return StaticJWKS(trusted.keys, algorithms), []
     except ConfigurationError as error:
         return trusted.keys, list(error.faults)
-
-
-def _collection_faults(name: str, value: object, *, may_be_empty: bool = True) -> list[str]:
-    if value is None:
-        return []
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
-        return [f"{name} is a collection of strings; write {name}=[…], with brackets"]
-    if not all(isinstance(item, str) and item for item in value):
-        return [f"{name} must hold non-empty strings only"]
-    return [] if value or may_be_empty else [f"{name} must not be empty; name one or leave {name} out"]
-
-
-def _claim_paths(names: ClaimNames) -> tuple[ClaimPath, ...]:
-    return tuple(claim_path(name) for name in (names if isinstance(names, list) else [names]))
-
-
-def _is_claim_path(path: object) -> bool:
-    return isinstance(path, tuple) and bool(path) and all(isinstance(name, str) and name for name in path)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_long_secret(secret: object) -> bool:
-    return isinstance(secret, str | bytes) and len(_as_bytes(secret)) >= MIN_SECRET_BYTES
-
-
-def _as_bytes(secret: str | bytes) -> bytes:
-    return secret.encode() if isinstance(secret, str) else secret
 
 
 def _frozen(values: Collection[str] | None) -> frozenset[str] | None:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["ClaimPath", "Dialect", "claim_path"]
+__all__ = ["ClaimPath", "Dialect"]
 
 ClaimPath = tuple[str, ...]
 """Member names from the top of the payload down to a claim. A literal name, dots and all, is a path of one."""
-
-
-def claim_path(name: str | ClaimPath) -> ClaimPath:
-    """Return the path an application wrote: a string is one literal name, a tuple is a path."""
-    return (name,) if isinstance(name, str) else name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
