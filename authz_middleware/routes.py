@@ -98,10 +98,10 @@ class RouteMap:
             return Found(None)
 
     def _walk(self, router: Router, prefix: str, *, covered: bool, faults: list[str]) -> Iterator[_Node]:
-        self._watch(router)
         self._walking.append(router)
         if router.default != router.not_found and not isinstance(router.default, Guard):
             router.default = Guard(router.default, Stated(stated_access(router.default)))
+        self._watch(router)  # as it looks now that its default is armed
         for route in _flatten(router.routes):
             yield self._visit(route, prefix, covered=covered, faults=faults)
         self._walking.pop()
@@ -210,7 +210,7 @@ def _flatten(routes: Iterable[BaseRoute]) -> Iterator[Any]:
 def _pages_of(router: Router) -> Iterable[Any]:
     """Return FastAPI's frontend pages, which are served where no route matches and stand among no routes.
 
-    Known by a private name, like the contexts above; where that changes, the gate in `middleware.py` still holds.
+    Known by a private name, like the contexts above; where that changes, the gate in `gate.py` still holds.
     """
     pages: Iterable[Any] = getattr(router, "_low_priority_routes", ())
     return pages

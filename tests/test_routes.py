@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import APIRouter, FastAPI
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount, Route, Router, WebSocketRoute
+from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from authz_middleware import authenticated, policy, public, requires
+from authz_middleware import AuthzMiddleware, authenticated, policy, public, requires
 from authz_middleware.guard import Guard
 from authz_middleware.policy import AUTHENTICATED, PUBLIC
 from authz_middleware.routes import Found, RouteMap, find_router
+from authz_middleware.testing import LocalIssuer
 
 from .apps import Foreign, bare, endpoint, http_scope, websocket_scope
 
@@ -185,3 +189,27 @@ def test_a_default_is_guarded_once() -> None:
     RouteMap.of(router)
     assert router.default is guarded
     assert guarded.app is default
+
+
+def test_the_routes_are_walked_once(issuer: LocalIssuer, tmp_path: Path) -> None:
+    async def default(scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+    inner = Starlette(routes=[Route("/", public(endpoint))])
+    inner.router.default = default
+    included, app = APIRouter(), FastAPI()
+    included.add_api_route("/x", public(lambda: "x"))
+    included.frontend("/pages", directory=tmp_path)
+    app.include_router(included, prefix="/in")
+    app.mount("/m", inner)
+    app.host("api.test", requires("x")(Starlette()))
+    app.router.default = default
+    guarded = AuthzMiddleware(app, issuers=[issuer.trusted(third_party_clients=set())])
+    asking = TestClient(guarded)
+    asking.get("/in/x")
+    walked = guarded._routes
+    for path in ("/in/x", "/m/", "/m/nowhere", "/nowhere", "/in/pages/"):
+        asking.get(path)
+        asking.get(path, headers=issuer.headers())
+    assert walked is not None
+    assert guarded._routes is walked
