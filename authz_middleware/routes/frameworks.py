@@ -1,0 +1,122 @@
+"""What is known of the insides of Starlette and FastAPI: where routers, mounted applications and routes keep things.
+
+Everything private of theirs that this package relies on stands in this one module, each name in one function.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
+
+from ..guard import Guard
+
+__all__ = [
+    "find_router",
+    "flatten",
+    "is_served_as_known",
+    "mounted",
+    "mounted_base",
+    "pages_of",
+    "path_of",
+    "version_of",
+]
+
+MAX_WRAPPERS = 64
+FRAMEWORKS = ("starlette.", "fastapi.", __name__.partition(".")[0] + ".")
+"""Modules whose middleware serves nothing of its own before what stands behind it."""
+
+
+def find_router(app: object) -> Router | None:
+    """Return the router a middleware leads to, through others that keep what is behind them as `app`; None: nowhere."""
+    for _ in range(MAX_WRAPPERS):
+        router = _router_of(app)
+        if router is not None or isinstance(app, type):
+            return router
+        app = getattr(app, "app", None)
+    return None
+
+
+def mounted(route: Mount | Host) -> tuple[Router | None, Guard | None]:
+    """Return the mounted router and the guard around it, where only a framework's middleware or ours stands before.
+
+    An object of the application's own may serve whatever it likes and keep any other application as `app`; so does
+    a `BaseHTTPMiddleware` that was given a function.
+    """
+    guard: Guard | None = route.app if isinstance(route.app, Guard) else None
+    app: object = mounted_base(route)
+    for _ in range(MAX_WRAPPERS):
+        guard = app if guard is None and isinstance(app, Guard) else guard
+        router = _router_of(app)
+        is_theirs = type(app).__module__.startswith(FRAMEWORKS) and not isinstance(app, BaseHTTPMiddleware)
+        if router is not None or not is_theirs:
+            return router, guard
+        app = getattr(app, "app", None)
+    return None, guard
+
+
+def mounted_base(route: Mount | Host) -> object:
+    """Return what was mounted, without what `Mount(middleware=…)` put around it."""
+    base: object = getattr(route, "_base_app", route.app)
+    app: object = route.app
+    for _ in range(MAX_WRAPPERS):
+        if app is base:
+            return base
+        app = getattr(app, "app", None)
+    return route.app  # something else was put in its place since
+
+
+def _router_of(app: object) -> Router | None:
+    if isinstance(app, Starlette):
+        return app.router
+    if isinstance(app, Router):
+        return app
+    owner = getattr(app, "__self__", None)  # what `Router(middleware=…)` wraps is its own method
+    return owner if isinstance(owner, Router) and app == owner.app else None
+
+
+def flatten(routes: Iterable[BaseRoute]) -> Iterator[Any]:
+    """Yield every route that is matched and served, FastAPI's included routers taken apart.
+
+    In FastAPI an included route exists once per inclusion, in a context whose own `app` is the one that is served.
+    That context is reachable by a private name only; this function is the one place that knows it.
+    """
+    iter_contexts = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", None)
+    if iter_contexts is None:
+        yield from routes
+        return
+    for context in iter_contexts(routes):
+        effective = getattr(context, "_route_context", None)
+        yield context.route if effective is None else effective.starlette_route or effective
+
+
+def pages_of(router: Router) -> Iterable[Any]:
+    """Return FastAPI's frontend pages, which are served where no route matches and stand among no routes.
+
+    Known by a private name, like the contexts above; where that changes, the gate in `gate.py` still holds.
+    """
+    pages: Iterable[Any] = getattr(router, "_low_priority_routes", ())
+    return pages
+
+
+def version_of(router: Router) -> int:
+    """Return FastAPI's counter of changes: with it an included router's contexts are made anew, and bare."""
+    version: int = getattr(router, "_routes_version", 0)
+    return version
+
+
+def is_served_as_known(route: Any) -> bool:
+    """Tell whether a route is served in a framework's own way: by its `app`, nothing of the application's before."""
+    fastapi_route = getattr(sys.modules.get("fastapi.routing"), "APIRoute", Route)
+    handles = {kind.handle for kind in (Route, WebSocketRoute, Mount, Host, fastapi_route)}
+    return getattr(route.handle, "__func__", None) in handles
+
+
+def path_of(route: Any) -> str:
+    """Return the path template of a route or mount, or the host of a host."""
+    path = getattr(route, "path", None)
+    return path if isinstance(path, str) else getattr(route, "host", f"<{type(route).__name__}>")

@@ -1,0 +1,71 @@
+"""What a route states: its endpoint's decorators, and for a class-based endpoint those of its methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.types import ASGIApp
+
+from ..decorators import combine, guarded_await, stated_access
+from ..guard import Guard, Stated
+from ..policy import Access, Public
+
+__all__ = ["guard_whole"]
+
+WEBSOCKET_METHODS = ("on_connect", "on_receive", "on_disconnect", "decode", "dispatch")
+HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
+
+
+def guard_whole(app: ASGIApp, endpoint: object) -> Guard:
+    """Return an application behind what its endpoint states."""
+    return Guard(app, *_statements(endpoint))
+
+
+def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:
+    """Return what an endpoint states, and what a class-based one states method by method."""
+    access = stated_access(endpoint)
+    whole = Stated(access, () if access is None else (access,))
+    if not isinstance(endpoint, type):
+        return whole, {}
+    if issubclass(endpoint, WebSocketEndpoint):
+        return _websocket_statements(endpoint, access), {}
+    if not issubclass(endpoint, HTTPEndpoint) or not _dispatches_by_method(endpoint):
+        return whole, {}
+    by_method = {}
+    for method in HTTP_METHODS:
+        handler = _handler(endpoint, method)
+        if handler is not None:
+            by_method[method] = _combined(endpoint, access, [handler])
+    return whole, by_method
+
+
+def _dispatches_by_method(endpoint: type[HTTPEndpoint]) -> bool:
+    is_theirs = endpoint.__await__ in (HTTPEndpoint.__await__, guarded_await)
+    return is_theirs and endpoint.dispatch is HTTPEndpoint.dispatch
+
+
+def _websocket_statements(endpoint: type[WebSocketEndpoint], access: Access | None) -> Stated:
+    """Return what must hold at the handshake of a WebSocket: what its class and any of its methods states.
+
+    It is decided once, there. So `@public` opens it on the class or on `on_connect` only, not on a later method.
+    """
+    handlers = [getattr(endpoint, name) for name in WEBSOCKET_METHODS]
+    later = [handler for handler in handlers[1:] if not isinstance(stated_access(handler), Public)]
+    return _combined(endpoint, access, [handlers[0], *later])
+
+
+def _combined(endpoint: type, access: Access | None, handlers: Iterable[object]) -> Stated:
+    """Return what a class and some of its methods state together."""
+    pieces = () if access is None else (access,)
+    for handler in handlers:
+        stated = stated_access(handler)
+        if stated is not None:
+            access = combine(stated, access, endpoint.__name__)
+            pieces = (*pieces, stated)
+    return Stated(access, pieces)
+
+
+def _handler(endpoint: type[HTTPEndpoint], method: str) -> object:
+    handler = getattr(endpoint, method.lower(), None)
+    return getattr(endpoint, "get", None) if handler is None and method == "HEAD" else handler
