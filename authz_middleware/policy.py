@@ -30,6 +30,7 @@ __all__ = [
     "all_of",
     "any_of",
     "decide",
+    "is_scope_token",
     "make_term",
     "permission",
     "role",
@@ -324,7 +325,7 @@ def suggest(policy: Policy, grants: GrantSet | None = None) -> tuple[tuple[tuple
     alternatives = policy.alternatives
     required = [_names(terms) for terms in alternatives]
     nearest = min(alternatives, key=lambda terms: len(terms if grants is None else _lacking(terms, grants)))
-    wanted = tuple(name for name in _names(nearest) if _is_scope_token(name))
+    wanted = tuple(name for name in _names(nearest) if is_scope_token(name))
     return tuple(dict.fromkeys(names for names in required if names)), wanted
 
 
@@ -336,6 +337,6 @@ def _names(terms: tuple[Term, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(term.value for term in terms if term.kind is not Kind.ROLE))
 
 
-def _is_scope_token(value: str) -> bool:
+def is_scope_token(value: str) -> bool:
     """Tell whether a value can stand in a `scope` parameter: RFC 6749 section 3.3, scope-token."""
     return all("!" <= char <= "~" and char not in '"\\' for char in value)
