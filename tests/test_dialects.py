@@ -159,7 +159,7 @@ def test_the_permissions_claim_decides_between_siblings(dialect: str) -> None:
 def test_a_pinned_dialect_matches_with_or_without_the_permissions_claim(pinned: str, sibling: str) -> None:
     by = validator(dialects=[pinned], third_party_clients=set())
     with_claim = accepted(ISSUER.token(sibling, scope="a", permissions=["b"]), by)
-    without_claim = accepted(ISSUER.token(sibling, scope="a"), by)
+    without_claim = accepted(ISSUER.token(sibling, scope="a", permissions=None), by)
     assert with_claim.dialect == without_claim.dialect == pinned
     pinned_has_permissions = DIALECTS[pinned].has_permissions
     assert with_claim.grants.permissions == ({"b"} if pinned_has_permissions else frozenset())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .issuer import LocalIssuer, SigningKey, encode_segment
+from .issuer import LocalIssuer
+from .signing import SigningKey, encode_segment
 
 __all__ = ["LocalIssuer", "SigningKey", "encode_segment"]

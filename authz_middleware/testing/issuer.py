@@ -1,84 +1,41 @@
 """`LocalIssuer`: real keys and really signed tokens of every dialect this package has a table for.
 
-Sources: RFC 7515 section 3.1 (compact serialization), RFC 7517 (JWK), RFC 8414 section 2 (metadata).
+Sources: RFC 7515 section 3.1 (compact serialization), RFC 8414 section 2 (metadata).
 """
 
 from __future__ import annotations
 
 import json
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Any, Unpack
+from dataclasses import replace
+from typing import Unpack
 from uuid import uuid4
 
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jwt.algorithms import get_default_algorithms
-
-from ..dialects import AUTH0, DIALECTS, Dialect
-from ..errors import ConfigurationError
+from ..dialects import AUTH0, DIALECTS, ClaimPath, Dialect
+from ..errors import ConfigurationError, Refused
 from ..issuers import IssuerOptions, TrustedIssuer
+from ..keys import KeySource
+from ..token import AccessToken
+from ..validator import AccessTokenValidator
+from .published import Availability, LiveKeys
+from .signing import SHARED_SECRET, SigningKey, encode_segment
 
-__all__ = ["LocalIssuer", "SigningKey", "encode_segment"]
-
-_ENGINES = get_default_algorithms()
-_CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
-_key_numbers = count(1)
-
-
-def encode_segment(data: bytes) -> str:
-    """Return base64url without padding (RFC 7515 section 2)."""
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-@dataclass(frozen=True)
-class SigningKey:
-    """A private key of one algorithm, and the JWK that publishes its other half."""
-
-    algorithm: str = "RS256"
-    kid: str = field(default_factory=lambda: f"key-{next(_key_numbers)}")
-    private: Any = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.private is None:
-            object.__setattr__(self, "private", _generate(self.algorithm))
-
-    def sign(self, message: bytes) -> bytes:
-        """Return the signature of a message."""
-        return _ENGINES[self.algorithm].sign(message, self.private)
-
-    def jwk(self) -> dict[str, object]:
-        """Return the public JWK."""
-        engine: Any = _ENGINES[self.algorithm]
-        public = engine.to_jwk(self.private.public_key(), as_dict=True)
-        return {**public, "kid": self.kid, "use": "sig", "alg": self.algorithm}
-
-
-def _generate(algorithm: str) -> object:
-    if algorithm == "EdDSA":
-        return ed25519.Ed25519PrivateKey.generate()
-    if algorithm in _CURVES:
-        return ec.generate_private_key(_CURVES[algorithm])
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-
-def _table(dialect: str | Dialect) -> Dialect:
-    if isinstance(dialect, Dialect):
-        return dialect
-    if dialect not in DIALECTS:
-        raise ConfigurationError(f"no dialect is called {dialect!r}; write one of {', '.join(DIALECTS)}")
-    return DIALECTS[dialect]
+__all__ = ["LocalIssuer", "type_of"]
 
 
 class LocalIssuer:
-    """An authorization server's half that signs: keys, metadata, tokens.
+    """An authorization server's half that signs, in the process: keys, metadata, tokens. Not for production.
 
     Args:
-        issuer: its `iss`. audience: the API its tokens are for.
-        algorithm: what it signs with.
+        issuer: its `iss`, to the letter. audience: the API its tokens are for.
+        algorithm: what it signs with; HS256 stands for a secret that it shares with the API.
+        key: a key to begin with, instead of a new one of `algorithm`: generating one takes a while.
         clock: epoch seconds.
+
+    Attributes:
+        key: what it signs with now.
+        published: the keys it publishes.
     """
 
     def __init__(
@@ -87,40 +44,132 @@ class LocalIssuer:
         audience: str = "https://api.test/",
         *,
         algorithm: str = "RS256",
+        key: SigningKey | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = issuer
         self.audience = audience
-        self.key = SigningKey(algorithm)
+        self.clock = clock
+        self.key = SigningKey(algorithm) if key is None else key
         self.published = [self.key]
-        self._clock = clock
+        self._live_keys = LiveKeys(self.jwks)
+
+    def __repr__(self) -> str:
+        return f"LocalIssuer({self.issuer!r}, audience={self.audience!r}, algorithm={self.key.algorithm!r})"
 
     # --- what it publishes --------------------------------------------------------------------------------------------
 
     def jwks(self) -> dict[str, object]:
-        """Return the JWKS document."""
-        return {"keys": [key.jwk() for key in self.published]}
+        """Return the JWKS document as it is now."""
+        return {"keys": [key.jwk() for key in self.published if key.algorithm != SHARED_SECRET]}
 
     def metadata(self) -> dict[str, object]:
         """Return the metadata document."""
         return {"issuer": self.issuer, "jwks_uri": self.issuer.rstrip("/") + "/.well-known/jwks.json"}
 
+    @property
+    def keys(self) -> KeySource:
+        """A source of the keys it publishes at the moment of asking. `fail` and `hang` concern this one."""
+        return self._live_keys
+
+    def trusted(self, **options: Unpack[IssuerOptions]) -> TrustedIssuer:
+        """Return settings that trust this issuer and follow its keys, without network; Auth0's dialects by default.
+
+        Takes the keyword arguments of `TrustedIssuer`; with `jwks_uri`, `keys` or `secret`, the keys are those.
+
+        Raises:
+            ConfigurationError: the settings have a fault, or do not accept what this issuer signs with.
+        """
+        options.setdefault("dialects", AUTH0)
+        if options.get("secret") is not None or options.get("jwks_uri") is not None or "keys" in options:
+            return TrustedIssuer(self.issuer, self.audience, **options)
+        if self.key.algorithm == SHARED_SECRET:
+            return TrustedIssuer(self.issuer, self.audience, **options, secret=self.key.private)
+        trusted = TrustedIssuer(self.issuer, self.audience, **options, keys=self.keys)
+        self._check_algorithm(trusted)
+        return trusted
+
+    def stand_in_for(self, configured: TrustedIssuer) -> TrustedIssuer:
+        """Return the settings an application configured, with this issuer in the place of the configured one.
+
+        The keys are this issuer's. So are `iss` and `aud`, unless the settings name this very pair already.
+
+        Raises:
+            ConfigurationError: the settings do not accept what this issuer signs with.
+        """
+        self._check_algorithm(configured)
+        is_shared = self.key.algorithm == SHARED_SECRET
+        stand_in = replace(
+            configured,
+            keys=None if is_shared else self.keys,
+            secret=self.key.private if is_shared else None,
+            jwks_uri=None,
+        )
+        if self.is_named_by(configured):
+            return stand_in
+        return replace(stand_in, issuer=self.issuer, audience=self.audience)
+
+    def is_named_by(self, configured: TrustedIssuer) -> bool:
+        """Tell whether settings name exactly this issuer, and its audience among theirs."""
+        return self.issuer == configured.issuer and self.audience in configured.settings.audiences
+
+    def _check_algorithm(self, trusted: TrustedIssuer) -> None:
+        accepted = trusted.settings.algorithms
+        if not any(key.algorithm in accepted for key in self.published):
+            choice = "RS256" if "RS256" in accepted else min(accepted)
+            raise ConfigurationError(
+                f"LocalIssuer signs with {self.key.algorithm}, and the settings for {trusted.issuer} accept "
+                f'{", ".join(sorted(accepted))}; write LocalIssuer(…, algorithm="{choice}")'
+            )
+
+    # --- what happens to it -------------------------------------------------------------------------------------------
+
     def rotate(self) -> SigningKey:
-        """Sign with a new key from now on, and publish it beside the old ones."""
+        """Sign with a new key from now on, and publish it beside the old ones.
+
+        Raises:
+            ConfigurationError: the key is a shared secret, which nobody publishes.
+        """
+        self._check_publishes("rotate")
         self.key = SigningKey(self.key.algorithm)
         self.published.append(self.key)
         return self.key
 
     def withdraw(self, key: SigningKey) -> None:
-        """Publish a key no longer."""
+        """Publish a key no longer: tokens that it signed are refused.
+
+        Raises:
+            ConfigurationError: the key is not published.
+        """
+        self._check_publishes("withdraw")
+        if key not in self.published:
+            raise ConfigurationError("withdraw: this key is not published; write issuer.withdraw(issuer.key)")
         self.published.remove(key)
 
-    def trusted(self, **options: Unpack[IssuerOptions]) -> TrustedIssuer:
-        """Return settings that trust this issuer's present keys, without network; Auth0's dialects by default."""
-        options.setdefault("dialects", AUTH0)
-        if options.get("secret") is None and options.get("jwks_uri") is None:
-            options.setdefault("keys", self.jwks())
-        return TrustedIssuer(self.issuer, self.audience, **options)
+    def fail(self) -> None:
+        """Give no keys until `recover`: every token is answered with 503, also those of keys known before.
+
+        It is the outage as seen by an API that has just started; one that has the keys would go on for a while.
+        """
+        self._become(Availability.FAILING, "fail")
+
+    def hang(self) -> None:
+        """Let whoever needs a key wait until `recover` or `fail`."""
+        self._become(Availability.HANGING, "hang")
+
+    def recover(self) -> None:
+        """Give keys again, also to those who wait."""
+        self._become(Availability.PUBLISHED, "recover")
+
+    def _become(self, availability: Availability, name: str) -> None:
+        self._check_publishes(name)
+        self._live_keys.become(availability)
+
+    def _check_publishes(self, name: str) -> None:
+        if self.key.algorithm == SHARED_SECRET:
+            raise ConfigurationError(
+                f"{name}: an HS256 secret is shared, not published, so nothing can happen to it; make a new LocalIssuer"
+            )
 
     # --- what it issues -----------------------------------------------------------------------------------------------
 
@@ -129,7 +178,7 @@ class LocalIssuer:
         dialect: str | Dialect = "access_token_authz",
         *,
         scope: str | None = None,
-        permissions: Collection[str] | None = None,
+        permissions: Collection[str] | None = (),
         subject: str | None = None,
         client_id: str = "first-party-app",
         machine: bool = False,
@@ -138,13 +187,23 @@ class LocalIssuer:
     ) -> dict[str, object]:
         """Return a payload as the dialect writes it.
 
-        `scope` is the space-joined string, `permissions` go into the token only where the dialect has them;
-        `expires_in` is in seconds from now and may be negative; `more` are further claims, None removes one.
+        Args:
+            dialect: a name or a `Dialect` table.
+            scope: the scopes, joined by spaces; left out, the token carries none.
+            permissions: go into the token only where the dialect has them. Left out, a user has none and a machine
+                those in `scope`; None leaves out the claim itself, as an API does that does not add permissions.
+            subject: the user's `sub`.
+            client_id: the client the token is issued to.
+            machine: whether the token is the client's own.
+            expires_in: seconds from now; may be negative.
+            more: further claims by their names; None removes one.
+
+        Raises:
+            ConfigurationError: an argument cannot be meant.
         """
         table = _table(dialect)
-        if isinstance(permissions, str) or not isinstance(scope, str | None):
-            raise ConfigurationError("scope= is one space-joined string, permissions= a collection of strings")
-        now = int(self._clock())
+        _check_grants(scope, permissions)
+        now = int(self.clock())
         claims: dict[str, object] = {
             "iss": self.issuer,
             "sub": (client_id + table.machine_subject_suffixes[0]) if machine else subject or "auth0|jo",
@@ -158,21 +217,106 @@ class LocalIssuer:
         if machine and table.machine_grant_type is not None:
             claims["gty"] = table.machine_grant_type
         if scope is not None:
-            claims["scope"] = scope
+            claims[table.scope_claim] = scope
         if permissions is not None and table.has_permissions:
-            claims["permissions"] = list(permissions)
+            granted = (scope or "").split() if machine and permissions == () else permissions
+            _put(claims, table.permissions_claims[0], list(granted))
         claims.update(more)
         return {name: value for name, value in claims.items() if value is not None}
 
-    def token(self, dialect: str | Dialect = "access_token_authz", **claims: Any) -> str:
+    def token(
+        self,
+        dialect: str | Dialect = "access_token_authz",
+        *,
+        scope: str | None = None,
+        permissions: Collection[str] | None = (),
+        subject: str | None = None,
+        client_id: str = "first-party-app",
+        machine: bool = False,
+        expires_in: float = 3600,
+        **more: object,
+    ) -> str:
         """Return a signed token; arguments as for `claims`."""
         table = _table(dialect)
-        typ = {"jwt": "JWT"}.get(name := min(table.types), name)
-        return self.sign(self.claims(table, **claims), typ=typ)
+        claims = self.claims(
+            table,
+            scope=scope,
+            permissions=permissions,
+            subject=subject,
+            client_id=client_id,
+            machine=machine,
+            expires_in=expires_in,
+            **more,
+        )
+        return self.sign(claims, typ=type_of(table))
 
-    def headers(self, dialect: str | Dialect = "access_token_authz", **claims: Any) -> dict[str, str]:
+    def headers(
+        self,
+        dialect: str | Dialect = "access_token_authz",
+        *,
+        scope: str | None = None,
+        permissions: Collection[str] | None = (),
+        subject: str | None = None,
+        client_id: str = "first-party-app",
+        machine: bool = False,
+        expires_in: float = 3600,
+        **more: object,
+    ) -> dict[str, str]:
         """Return request headers that carry a signed token; arguments as for `claims`."""
-        return {"Authorization": f"Bearer {self.token(dialect, **claims)}"}
+        token = self.token(
+            dialect,
+            scope=scope,
+            permissions=permissions,
+            subject=subject,
+            client_id=client_id,
+            machine=machine,
+            expires_in=expires_in,
+            **more,
+        )
+        return {"Authorization": f"Bearer {token}"}
+
+    def access_token(
+        self,
+        dialect: str | Dialect = "access_token_authz",
+        *,
+        scope: str | None = None,
+        permissions: Collection[str] | None = (),
+        subject: str | None = None,
+        client_id: str = "first-party-app",
+        machine: bool = False,
+        expires_in: float = 3600,
+        trusted: TrustedIssuer | None = None,
+        **more: object,
+    ) -> AccessToken:
+        """Return the validated token, as a handler gets it; arguments as for `claims`. Works in and outside a loop.
+
+        Args:
+            dialect: as for `claims`, and so is what follows.
+            scope: see there.
+            permissions: see there.
+            subject: see there.
+            client_id: see there.
+            machine: see there.
+            expires_in: see there.
+            trusted: the application's own settings, which say what the grants are worth. Left out, the dialect is
+                pinned, no client is third-party, and the issuer enforces RBAC.
+            more: see there.
+
+        Raises:
+            ConfigurationError: no handler would ever get this token, or the keys cannot be had just now.
+        """
+        table = _table(dialect)
+        token = self.token(
+            table,
+            scope=scope,
+            permissions=permissions,
+            subject=subject,
+            client_id=client_id,
+            machine=machine,
+            expires_in=expires_in,
+            **more,
+        )
+        return self._validate(token, self._plain_trust(table) if trusted is None else self.stand_in_for(trusted))
 
     def sign(self, claims: Mapping[str, object] | bytes, *, key: SigningKey | None = None, **header: object) -> str:
         """Sign any payload, an object or raw bytes; `header` members replace the usual ones, None removes one."""
@@ -182,3 +326,59 @@ class LocalIssuer:
         body = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
         message = f"{encode_segment(head)}.{encode_segment(body)}"
         return f"{message}.{encode_segment(signer.sign(message.encode()))}"
+
+    # --- what a handler gets ------------------------------------------------------------------------------------------
+
+    def _plain_trust(self, table: Dialect) -> TrustedIssuer:
+        """Return the settings under which every grant counts."""
+        return self.trusted(
+            dialects=[table], algorithms=[self.key.algorithm], third_party_clients=(), rbac_enforced=True
+        )
+
+    def _validate(self, token: str, trusted: TrustedIssuer) -> AccessToken:
+        """Validate a token without an event loop: keys in the process never wait, unless they hang."""
+        if self._live_keys.availability is not Availability.PUBLISHED:
+            raise ConfigurationError(
+                f"access_token: the keys of this issuer are {self._live_keys.availability}, so no handler gets a token; "
+                "call issuer.recover() first, or make the token before"
+            )
+        validation = AccessTokenValidator([trusted], clock=self.clock).validate(token)
+        try:
+            validation.send(None)
+        except StopIteration as validated:
+            result: AccessToken = validated.value
+            return result
+        except Refused as refused:
+            raise ConfigurationError(
+                f"access_token: a token with these claims is refused ({refused.code}, {refused.reason}), so no handler "
+                "gets it; mend the claims, or send the signed string, issuer.token(…), to see the refusal"
+            ) from refused
+        raise RuntimeError("the validation of a token waited, although its keys are in the process")
+
+
+def type_of(dialect: Dialect) -> str:
+    """Return the header `typ` of a dialect, in the case its tokens write it in."""
+    return {"jwt": "JWT"}.get(name := min(dialect.types), name)
+
+
+def _table(dialect: str | Dialect) -> Dialect:
+    if isinstance(dialect, Dialect):
+        return dialect
+    if dialect not in DIALECTS:
+        raise ConfigurationError(f"no dialect is called {dialect!r}; write one of {', '.join(DIALECTS)}")
+    return DIALECTS[dialect]
+
+
+def _check_grants(scope: object, permissions: object) -> None:
+    if isinstance(permissions, str) or not isinstance(scope, str | None):
+        raise ConfigurationError("scope= is one space-joined string, permissions= a collection of strings")
+
+
+def _put(claims: dict[str, object], path: ClaimPath, value: object) -> None:
+    """Write a claim that may stand inside others."""
+    *parents, name = path
+    for parent in parents:
+        inner: dict[str, object] = {}
+        claims[parent] = inner
+        claims = inner
+    claims[name] = value
