@@ -20,7 +20,6 @@ from .errors import (
     InvalidRequest,
     InvalidToken,
     KeysUnavailable,
-    MissingToken,
     NoPolicy,
     Reason,
     Refused,
@@ -93,9 +92,8 @@ class Challenger:
         parameters = [("realm", self.realm)]
         if answer.error is not None:
             parameters += [("error", answer.error), ("error_description", answer.detail)]
-        scope = refused.scope if isinstance(refused, MissingToken | InsufficientScope) else ()
-        if scope:
-            parameters.append(("scope", " ".join(scope)))
+        if refused.scope:
+            parameters.append(("scope", " ".join(refused.scope)))
         if self.resource_metadata is not None:
             parameters.append(("resource_metadata", self.resource_metadata))
         return "Bearer " + ", ".join(f'{name}="{value}"' for name, value in parameters)

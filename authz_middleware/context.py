@@ -9,21 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from enum import Enum
+from typing import cast
 
-from starlette.authentication import AuthCredentials, BaseUser, UnauthenticatedUser
+from starlette.authentication import UnauthenticatedUser
 from starlette.requests import HTTPConnection
 from starlette.types import Scope, Send
 
 from .challenge import Challenger, send_refusal
+from .credentials import Caller, Credentials
 from .errors import ConfigurationError, InsufficientScope, MissingToken, NoPolicy, Refused
-from .policy import AUTHENTICATED, Access, Policy, Public, all_of, decide, suggest
+from .observe import Observation
+from .policy import AUTHENTICATED, PUBLIC, Access, Policy, Public, all_of, decide, suggest
 from .token import AccessToken
 
 __all__ = [
-    "Caller",
-    "Credentials",
-    "PublicPaths",
     "RequestContext",
+    "TokenUse",
     "access_token",
     "authorize",
     "bound",
@@ -36,66 +38,12 @@ SCOPE_KEY = "authz_middleware"
 _current: ContextVar[RequestContext | None] = ContextVar("authz_middleware", default=None)
 
 
-class Credentials(AuthCredentials):
-    """`request.auth`: the token, and as `scopes` the effective grants, so that Starlette's own `requires` sees them."""
+class TokenUse(Enum):
+    """Whether what a route calls takes the token as an argument, and could do without."""
 
-    def __init__(self, token: AccessToken | None) -> None:
-        super().__init__([] if token is None else sorted(token.grants.effective))
-        self.token = token
-
-
-class Caller(BaseUser):
-    """`request.user` of a request with a token."""
-
-    def __init__(self, token: AccessToken) -> None:
-        self._token = token
-
-    @property
-    def is_authenticated(self) -> bool:
-        """Always true."""
-        return True
-
-    @property
-    def display_name(self) -> str:
-        """The subject."""
-        return self._token.subject
-
-    @property
-    def identity(self) -> str:
-        """Issuer and subject, joined by `#`: no issuer contains one, so no two callers share an identity."""
-        return "#".join(self._token.identity)
-
-
-class PublicPaths:
-    """Paths that need no token: exact ones, and trees written `/static/*`. Case-sensitive, by whole segments."""
-
-    def __init__(self, paths: object = ()) -> None:
-        if isinstance(paths, str) or not isinstance(paths, list | tuple | set | frozenset):
-            raise ConfigurationError('public_paths is a collection; write public_paths=["/docs"], with brackets')
-        self._exact = frozenset(path for path in paths if isinstance(path, str) and not path.endswith("/*"))
-        self._trees = tuple(path[:-1] for path in paths if isinstance(path, str) and path.endswith("/*"))
-        for path in paths:
-            if (
-                not isinstance(path, str)
-                or not path.startswith("/")
-                or "*" in path.removesuffix("/*")
-                or _has_dots(path)
-            ):
-                raise ConfigurationError(
-                    f'public_paths: {path!r} is no path; write "/docs" or, for a tree, "/static/*"'
-                )
-        if "/" in self._trees:
-            raise ConfigurationError(
-                'public_paths: "/*" would open everything; name the paths, or decorate with @public'
-            )
-
-    def __contains__(self, path: str) -> bool:
-        # A dot segment may lead out of the tree in whatever serves it.
-        return path in self._exact or (path.startswith(self._trees) and not _has_dots(path))
-
-
-def _has_dots(path: str) -> bool:
-    return any(segment in {".", ".."} for segment in path.replace("\\", "/").split("/"))
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
 
 
 class RequestContext:
@@ -104,6 +52,7 @@ class RequestContext:
     Attributes:
         token: the validated token; None for an anonymous caller.
         challenger: how this application words refusals.
+        enforces: whether refusals are carried out; False: they are only told to the observer.
         decided: whether access was granted by a policy, `@public` or a public path. Without it no answer may leave.
         started: whether the response has begun, after which no refusal can be sent.
         refusal: the latest refusal raised for this request.
@@ -111,12 +60,15 @@ class RequestContext:
 
     __slots__ = (
         "_closed",
-        "_covered",
+        "_cover",
         "_met",
+        "_observation",
         "_public_path",
+        "_token_use",
         "_undecorated",
         "challenger",
         "decided",
+        "enforces",
         "refusal",
         "started",
         "token",
@@ -129,16 +81,20 @@ class RequestContext:
         *,
         undecorated: Access | None = None,
         public_path: str | None = None,
+        observation: Observation | None = None,
     ) -> None:
         self.token = token
         self.challenger = challenger
+        self.enforces = observation is None or observation.observer.enforce
         self.decided = public_path is not None
         self.started = False
         self.refusal: Refused | None = None
         self._undecorated = undecorated
         self._public_path = public_path
-        self._covered = False
+        self._observation = observation
+        self._cover: tuple[Access, bool] | None = None  # what a mount around stated, and whether it was met
         self._met: list[Access] = []
+        self._token_use = TokenUse.REQUIRED
         self._closed = False
 
     def enforce(self, access: Access) -> None:
@@ -148,44 +104,89 @@ class RequestContext:
             MissingToken: the caller is anonymous.
             InsufficientScope: the token's grants do not meet the policy.
         """
+        if self._meet(access) and not isinstance(access, Public):
+            self._tell_allowed(access)
+
+    def _meet(self, access: Access) -> bool:
+        """Decide, and tell whether anything new was granted."""
         if self._closed:
             raise ConfigurationError(
                 "a guarded function was called after its request had ended; call it within the request"
             )
         is_new = not any(access is met for met in self._met)
-        if is_new and not isinstance(access, Public):
-            self._check(access)
+        is_granted = is_new and (isinstance(access, Public) or self._check(access))
         if is_new:
             self._met.append(access)
         if not isinstance(access, Public):  # that a helper is public opens no answer; a route's guard does
             self.decided = True
             self.refusal = None  # a handler has dealt with it
+        return is_granted
 
     def require_token(self) -> AccessToken:
         """Return the token.
 
         Raises:
-            MissingToken: the caller is anonymous.
+            MissingToken: the caller is anonymous. That holds where refusals are only reported, too: there is no token.
         """
         if self.token is None:
-            raise self._noted(MissingToken())
+            refused = MissingToken()
+            self._refuse(refused, None)
+            raise refused
         return self.token
 
-    def _check(self, policy: Policy) -> None:
+    def token_for_parameter(self, access: Access | None = None) -> AccessToken | None:
+        """Return the token for a parameter of a handler; None for an anonymous caller where the handler allows for it.
+
+        `access` is what was decided with it: there the token may be missing if nobody takes it as an argument.
+
+        Raises:
+            MissingToken: the caller is anonymous, and the handler needs a token.
+        """
+        may_be_missing = {TokenUse.OPTIONAL} if access is None else {TokenUse.OPTIONAL, TokenUse.NONE}
+        return None if self.token is None and self._token_use in may_be_missing else self.require_token()
+
+    def _check(self, policy: Policy) -> bool:
+        """Tell whether a policy is met; where refusals are carried out, it is or this raises."""
         if self.token is None:
-            raise self._noted(MissingToken(suggest(policy)[1]))
+            self._refuse(MissingToken(suggest(policy)[1]), policy)
+            return False
         if not policy.allows(self.token.grants):
             decision = decide(policy, self.token)
-            raise self._noted(InsufficientScope(decision.required, decision.scope))
+            self._refuse(InsufficientScope(decision.required, decision.scope), policy)
+            return False
+        return True
 
-    def _noted(self, refused: Refused) -> Refused:
-        """Remember a refusal: an error handler further in may answer 500 before the refusal has travelled out."""
-        self.refusal = refused
-        return refused
+    def _refuse(self, refused: Refused, access: Access | None) -> None:
+        """Tell of a refusal, and raise it unless refusals are only reported.
+
+        It is remembered: an error handler further in may answer 500 before the refusal has travelled out.
+        """
+        if self._observation is not None:
+            self._observation.refused(refused, access)
+        if self.enforces:
+            self.refusal = refused
+            raise refused
+
+    def refusal_of_undecided(self) -> Refused | None:
+        """Tell of an answer nobody decided on, and return what to say instead; None where that is only reported."""
+        refused = MissingToken() if self.token is None else NoPolicy()
+        if self._observation is not None:
+            self._observation.refused(refused)
+        return refused if self.enforces else None
+
+    def _tell_allowed(self, access: Access | None) -> None:
+        if self._observation is not None:
+            self._observation.allowed(access)
 
     @contextmanager
     def enforced_route(
-        self, access: Access | None, pieces: tuple[Access, ...] = (), *, path: str = "", covers: bool = False
+        self,
+        access: Access | None,
+        pieces: tuple[Access, ...] = (),
+        *,
+        path: str = "",
+        covers: bool = False,
+        token_use: TokenUse = TokenUse.NONE,
     ) -> Iterator[None]:
         """Decide for a route or mount: `access` is all that it states, `pieces` what its wrappers will ask for again.
 
@@ -193,32 +194,49 @@ class RequestContext:
         or open to any valid token where the application says so. `covers` makes this decision such a cover, for what
         runs within; a route covers nothing, so that what it dispatches to elsewhere must state something itself.
         """
-        covered = self._covered
-        self._decide_route(access, path)
+        cover, use = self._cover, self._token_use
+        granted = self._decide_route(access, path)
+        told = self._told
+        if granted is not None and not covers:
+            self._tell_allowed(granted)
         self._met.extend(pieces)
         self.decided = True
-        self._covered = covers and (covered or access is not None)
+        self._cover = None if not covers else cover if access is None else (access, granted is not None)
+        self._token_use = token_use
         try:
             yield
         finally:
-            self._covered = covered
+            self._cover, self._token_use = cover, use
+            if granted is not None and covers and self._told == told:  # nothing within had a decision of its own
+                self._tell_allowed(granted)
 
-    def _decide_route(self, access: Access | None, path: str) -> None:
+    @property
+    def _told(self) -> int:
+        return 0 if self._observation is None else self._observation.count
+
+    def _decide_route(self, access: Access | None, path: str) -> Access | None:
+        """Return what granted access; None: nothing did, which is only so where refusals are reported and no more."""
+        if access is None and self._cover is not None:
+            return self._cover[0] if self._cover[1] else None
+        if access is None and path == self._public_path:
+            return PUBLIC
+        access = self._undecorated if access is None else access
         if access is not None:
-            self.enforce(access)
-        elif not self._covered and path != self._public_path:
-            if self._undecorated is None:
-                self.require_token()
-                raise self._noted(NoPolicy())
-            self.enforce(self._undecorated)
+            return access if self._meet(access) else None
+        if self.token is None:
+            self._refuse(MissingToken(), None)
+        else:
+            self._refuse(NoPolicy(), None)
+        return None
 
     def hand_over(self) -> None:
         """Leave the decision to a middleware further in, which validates anew."""
         self.decided = True
 
     def close(self) -> None:
-        """End the request: whoever still holds this object can no longer use it."""
+        """End the request: whoever still holds this object can no longer use it, and keeps nothing else alive."""
         self._closed = True
+        self._observation = None
 
     @property
     def is_open(self) -> bool:
@@ -272,10 +290,13 @@ def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
 async def access_token(connection: HTTPConnection) -> AccessToken:
     """Return the caller's token; as a FastAPI dependency, `Annotated[AccessToken, Depends(access_token)]`.
 
+    On a public route a parameter `Annotated[AccessToken | None, Depends(access_token)]` is None for an anonymous
+    caller; without `| None` such a caller is refused there, too.
+
     Raises:
         MissingToken: the caller is anonymous; answered with 401.
     """
-    return context_of(connection.scope).require_token()
+    return cast("AccessToken", context_of(connection.scope).token_for_parameter())
 
 
 async def authorize(connection: HTTPConnection, policy: Policy | str) -> None:

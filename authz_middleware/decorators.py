@@ -9,12 +9,12 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MethodType, new_class
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 from weakref import WeakKeyDictionary
 
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
@@ -22,10 +22,11 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from .context import RequestContext, context_of, current_context
+from .context import RequestContext, access_token, context_of, current_context
 from .errors import ConfigurationError
 from .guard import Guard, Stated
 from .policy import AUTHENTICATED, PUBLIC, Access, Kind, Policy, Public, all_of, make_term
+from .token import AccessToken
 
 __all__ = [
     "Requirement",
@@ -42,6 +43,9 @@ __all__ = [
 
 T = TypeVar("T")
 ACCESS = "__authz_access__"
+_DEPENDENCY_SIGNATURE = inspect.Signature(
+    [inspect.Parameter("connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection)]
+)
 
 _wrapped: WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = WeakKeyDictionary()
 """Our wrappers and what they wrap. A registry and no attribute: `functools.wraps` would copy that to strangers."""
@@ -49,27 +53,38 @@ _originals: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 """Functions as they were before a decorator wrapped them: a route that has one of these was decorated too late."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Requirement:
-    """What a decorator call returns: apply it to a function, an endpoint class or method, or an ASGI application."""
+    """What a decorator call returns: apply it to a function, an endpoint class or method, or an ASGI application.
+
+    As a FastAPI dependency, `Security(requires("x"))`, it gives the caller's token. Two that require the same are
+    equal, so that FastAPI runs one of them, and `dependency_overrides` finds either.
+    """
 
     access: Access
-    name: str
+    name: str = field(compare=False)
 
-    def __call__(self, target: T) -> T:
-        """Return the guarded target.
+    def __post_init__(self) -> None:
+        # What FastAPI looks at: the parameters it is to fill, and whether to await the call instead of using a thread.
+        object.__setattr__(self, "__signature__", _DEPENDENCY_SIGNATURE)
+        object.__setattr__(self, "__wrapped__", access_token)
+
+    @overload
+    def __call__(self, target: T, /) -> T: ...
+    @overload
+    def __call__(self, /, *, connection: HTTPConnection) -> Coroutine[Any, Any, AccessToken | None]: ...
+    def __call__(self, target: Any = None, /, *, connection: HTTPConnection | None = None) -> Any:
+        """Return the guarded target; called by FastAPI with a connection, decide and return the caller's token.
 
         Raises:
             ConfigurationError: the target cannot be guarded, or states something contradictory.
         """
-        return cast("T", self._guard(target))
+        return self._guard(target) if connection is None else self._decide(connection)
 
-    @property
-    def __signature__(self) -> inspect.Signature:
-        """Refuse to be a dependency: FastAPI would take the target for a parameter of the request."""
-        raise ConfigurationError(
-            f"{self.name}(…) is no dependency yet; write it as a decorator below the route decorator"
-        )
+    async def _decide(self, connection: HTTPConnection) -> AccessToken | None:
+        context = context_of(connection.scope)
+        context.enforce(self.access)
+        return context.token_for_parameter(self.access)
 
     def _guard(self, target: object) -> object:
         if isinstance(target, type) and issubclass(target, HTTPEndpoint | WebSocketEndpoint):

@@ -163,11 +163,18 @@ class Reason(StrEnum):
 
 
 class Refused(Exception):
-    """Base of every refusal. `code` is what the client is told, `reason` why, `answer` the row of the closed table."""
+    """Base of every refusal. `code` is what the client is told, `reason` why, `answer` the row of the closed table.
 
-    def __init__(self, code: Code, reason: Reason) -> None:
+    `scope`: what the client should request, where the route is known. `issuer` and `dialect`: the configured issuer and
+    the name of the table under which a token was refused, as far as validation came; for logs.
+    """
+
+    def __init__(self, code: Code, reason: Reason, scope: Sequence[str] = ()) -> None:
         self.code = code
         self.reason = reason
+        self.scope = tuple(scope)
+        self.issuer: str | None = None
+        self.dialect: str | None = None
         super().__init__(code.value)
 
     @property
@@ -177,11 +184,10 @@ class Refused(Exception):
 
 
 class MissingToken(Refused):
-    """No credentials where some are needed. `scope`: what the client should request, where the route is known."""
+    """No credentials where some are needed."""
 
     def __init__(self, scope: Sequence[str] = ()) -> None:
-        self.scope = tuple(scope)
-        super().__init__(Code.MISSING_TOKEN, Reason.NO_CREDENTIALS)
+        super().__init__(Code.MISSING_TOKEN, Reason.NO_CREDENTIALS, scope)
 
 
 class InvalidRequest(Refused):
@@ -208,8 +214,7 @@ class InsufficientScope(Refused):
 
     def __init__(self, required: Sequence[Sequence[str]], scope: Sequence[str]) -> None:
         self.required = tuple(tuple(alternative) for alternative in required)
-        self.scope = tuple(scope)
-        super().__init__(Code.INSUFFICIENT_SCOPE, Reason.GRANT_MISSING)
+        super().__init__(Code.INSUFFICIENT_SCOPE, Reason.GRANT_MISSING, scope)
 
 
 class NoPolicy(Refused):

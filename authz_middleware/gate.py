@@ -9,7 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from .challenge import send_refusal
 from .context import RequestContext
-from .errors import MissingToken, NoPolicy, Refused
+from .errors import Refused
 
 __all__ = ["Gate"]
 
@@ -65,7 +65,7 @@ class Gate:
             return context.refusal  # an error handler further in met the refusal before it came out here
         if context.decided or (_answers_preflight(message) if self._is_preflight else _is_harmless(message)):
             return None
-        return MissingToken() if context.token is None else NoPolicy()
+        return context.refusal_of_undecided()
 
 
 def _answers_preflight(message: Message) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .context import context_of, refuse
+from .context import TokenUse, context_of, refuse
 from .errors import Refused
 from .policy import Access
 
@@ -19,20 +19,25 @@ __all__ = ["Guard", "Stated"]
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What a route states: `access` altogether (None: nothing), `pieces` what its wrappers will ask for again."""
+    """What a route states: `access` altogether (None: nothing), `pieces` what its wrappers will ask for again.
+
+    `token_use`: whether its handler, or a dependency of its, takes the token as an argument.
+    """
 
     access: Access | None
     pieces: tuple[Access, ...] = ()
+    token_use: TokenUse = TokenUse.NONE
 
 
 class Guard:
     """An ASGI application behind a decision. A refusal is answered here, before anything behind it has run.
 
     `by_method` is what a class-based endpoint states method by method. `covers`: the application behind has routes of
-    its own, which this decision covers where they say nothing.
+    its own, which this decision covers where they say nothing. `overridden` returns what a route states while the
+    application overrides dependencies of its, None while it does not.
     """
 
-    __slots__ = ("app", "by_method", "covers", "stated")
+    __slots__ = ("app", "by_method", "covers", "overridden", "stated")
 
     def __init__(
         self,
@@ -41,11 +46,13 @@ class Guard:
         by_method: Mapping[str, Stated] | None = None,
         *,
         covers: bool = False,
+        overridden: Callable[[], Stated | None] | None = None,
     ) -> None:
         self.app = app
         self.stated = stated
         self.by_method = by_method or {}
         self.covers = covers
+        self.overridden = overridden
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -65,13 +72,17 @@ class Guard:
             return
         context = context_of(scope)
         try:
-            with context.enforced_route(stated.access, stated.pieces, path=scope["path"], covers=self.covers):
+            with context.enforced_route(
+                stated.access, stated.pieces, path=scope["path"], covers=self.covers, token_use=stated.token_use
+            ):
                 await self.app(scope, receive, send)
         except Refused as refused:
             await refuse(context, refused, scope, send)
 
     def stated_for(self, scope: Scope) -> Stated | None:
         """Return what is stated for this request; None: a class-based endpoint that states nothing lacks the method."""
+        if self.overridden is not None and (overridden := self.overridden()) is not None:
+            return overridden
         stated = self.by_method.get(scope.get("method", ""), self.stated)
         lacks_method = bool(self.by_method) and stated is self.stated and stated.access is None
         return None if lacks_method else stated

@@ -10,7 +10,9 @@ import functools
 import inspect
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 
 from starlette._utils import get_route_path
 from starlette.applications import Starlette
@@ -19,13 +21,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._jose import DEFAULT_MAX_TOKEN_BYTES
 from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
-from .context import UNDECORATED, PublicPaths, RequestContext, bound, refuse
-from .errors import ConfigurationError, MissingToken, Refused
+from .context import UNDECORATED, RequestContext, bound, refuse
+from .errors import ConfigurationError, InvalidToken, MissingToken, Refused
 from .gate import Gate
 from .guard import Guard
 from .issuers import TrustedIssuer
-from .policy import Access, Policy, Public, suggest
-from .routes import FASTAPI_DOCS, RouteMap, find_router, guard_whole
+from .metadata import ProtectedResource, is_mounted
+from .observe import Observation, Observer, RequestDecision
+from .policy import Access, requestable
+from .public_paths import PublicPaths
+from .routes import Destination, RouteMap, find_router, guard_whole
+from .startup import announce_invisible, announce_issuers, announce_report_only, announce_unguarded
 from .token import AccessToken
 from .validator import AccessTokenValidator
 
@@ -48,6 +54,10 @@ class AuthzMiddleware:
             token in.
         realm: the realm of challenges.
         max_token_bytes: longer tokens are refused unparsed; up to 131072.
+        resource: this API's identifier, an https URL (RFC 9728). Its metadata is served at
+            `/.well-known/oauth-protected-resource`, and every challenge leads there.
+        on_decision: called with every `RequestDecision`, refused or granted. It changes no answer.
+        enforce: False guards nothing: what would be refused is logged and counted in `would_refuse`, and served.
 
     Raises:
         ConfigurationError: an argument cannot be meant.
@@ -62,8 +72,12 @@ class AuthzMiddleware:
         undecorated: str = "refuse",
         realm: str = "api",
         max_token_bytes: int = DEFAULT_MAX_TOKEN_BYTES,
+        resource: str | None = None,
+        on_decision: Callable[[RequestDecision], object] | None = None,
+        enforce: bool = True,
     ) -> None:
         self.app = app
+        self.undecorated: Access | None = None
         self._routes: RouteMap | None = None
         self._announced = False
         self._mapping = threading.Lock()
@@ -71,12 +85,24 @@ class AuthzMiddleware:
         try:
             self.validator = AccessTokenValidator(issuers, max_token_bytes=max_token_bytes)
             self.public_paths = PublicPaths(public_paths)
-            self._undecorated = _check_undecorated(undecorated)
-            self._challenger = Challenger(_check_realm(realm))
+            self.undecorated = _check_undecorated(undecorated)
+            self._observer = Observer(on_decision, enforce=enforce)
+            self._resource = None if resource is None else ProtectedResource.of(resource, self.validator.issuers)
+            metadata_url = None if self._resource is None else self._resource.url({})
+            self._challenger = Challenger(_check_realm(realm), metadata_url)
         except ConfigurationError as fault:
             if not _is_serving():
                 raise
             self._fault = fault
+
+    @property
+    def _enforces(self) -> bool:
+        return self._observer.enforce
+
+    @property
+    def would_refuse(self) -> Counter[tuple[str, str | None]]:
+        """While `enforce=False`: how often each (code, route template) would have been refused."""
+        return self._observer.would_refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -100,39 +126,58 @@ class AuthzMiddleware:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._fault is not None:
             raise self._fault
-        try:
-            token = await self._authenticate(scope)
-            # After the wait: what has changed meanwhile is mapped before it is served.
-            route_map = self._route_map(scope)
-            path_is_public = get_route_path(scope) in self.public_paths
-            is_preflight = token is None and not path_is_public and _admit_anonymous(scope, route_map)
-        except Refused as refused:
-            await send_refusal(self._challenger, refused, scope, send)
+        if self._resource is not None and self._resource.is_asked_for(scope):
+            await self._resource.serve(requestable(self._policies(scope)), scope, send)
             return
+        token, refused = await self._authenticate(scope)
+        # After the wait: what has changed meanwhile is mapped before it is served.
+        route_map = self._route_map(scope)
+        destination = Destination(route_map, scope)
+        is_public_path = get_route_path(scope) in self.public_paths
+        is_preflight = False
+        if isinstance(refused, InvalidToken):
+            refused.scope = destination.scopes
+        elif refused is None and token is None and not is_public_path and route_map is not None and self._enforces:
+            is_preflight = destination.found is None and _is_preflight(scope)
+            if not is_preflight and not destination.is_public:
+                refused = MissingToken(destination.scopes)
+        challenger = self._challenger_for(scope)
+        observation = Observation(self._observer, scope.get("method", "WEBSOCKET"), destination, token)
+        if refused is not None:
+            observation.refused(refused, destination.access)
+            if self._enforces:
+                await send_refusal(challenger, refused, scope, send)
+                return
+            observation.is_settled = True  # that nobody is logged in follows from it, and is not told again
+        public_path = scope["path"] if is_public_path else None
+        context = RequestContext(
+            token, challenger, undecorated=self.undecorated, public_path=public_path, observation=observation
+        )
         app = self.app if route_map is not None else self._guarded_whole(scope)
-        public_path = scope["path"] if path_is_public else None
-        context = RequestContext(token, self._challenger, undecorated=self._undecorated, public_path=public_path)
-        scope[APPLICATION_KEY] = scope.get("app")
         gate = Gate(context, scope, receive, send, is_preflight=is_preflight)
         with bound(context, scope):
-            try:
-                await app(scope, gate.receive, gate.send)
-            except Refused as refused:  # decided late, where no guard stood in front
-                if not gate.has_refused:
-                    await refuse(context, refused, scope, send)
-            except Exception as error:
-                if not gate.has_refused:
-                    raise
-                _log.debug("authz_middleware: after its answer was refused, the application raised %s", type(error))
+            await _run(app, gate, context, scope, send)
 
-    async def _authenticate(self, scope: Scope) -> AccessToken | None:
-        """Return the validated token of a request, None if it carries none.
+    async def _authenticate(self, scope: Scope) -> tuple[AccessToken | None, Refused | None]:
+        """Return the validated token of a request, or why it is refused; neither where it carries none."""
+        try:
+            unverified = read_bearer_token(scope, self.validator.max_token_bytes)
+            return None if unverified is None else await self.validator.validate(unverified), None
+        except Refused as refused:
+            return None, refused
 
-        Raises:
-            Refused: it carries something else.
-        """
-        unverified = read_bearer_token(scope, self.validator.max_token_bytes)
-        return None if unverified is None else await self.validator.validate(unverified)
+    def _challenger_for(self, scope: Scope) -> Challenger:
+        if self._resource is None or not is_mounted(scope):
+            return self._challenger
+        return replace(self._challenger, resource_metadata=self._resource.url(scope))
+
+    def _policies(self, scope: Scope) -> Iterable[Access]:
+        """Return everything that is stated about access anywhere in this application."""
+        route_map = self._route_map(scope)
+        if route_map is not None:
+            return route_map.statements()
+        stated = self._guarded_whole(scope).stated.access
+        return () if stated is None else (stated,)
 
     def _guarded_whole(self, scope: Scope) -> Guard:
         """Put the decision in front of everything: of the application behind, no routes can be seen.
@@ -171,47 +216,29 @@ class AuthzMiddleware:
         if self._announced:
             return
         self._announced = True
-        for issuer in self.validator.issuers:
-            for advice in _advice_on(issuer):
-                _log.warning("authz_middleware: issuer %s: %s", issuer.issuer, advice)
+        announce_issuers(self.validator.issuers, self._resource)
+        if not self._enforces:
+            announce_report_only()
         if route_map is None and scope.get("endpoint") is None and not isinstance(self.app, Guard):
-            _log.warning(
-                "authz_middleware: no routes can be seen, so everything but public_paths is refused; "
-                "give the middleware to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])"
-            )
+            announce_invisible()
         unguarded = [] if route_map is None else route_map.unguarded
         bare = [(path, methods) for path, methods in unguarded if path not in self.public_paths]
         if bare:
-            _log.warning(
-                "authz_middleware: routes that state no policy, so %s; write @requires, @authenticated or @public "
-                "below the route decorator, or name them in public_paths: %s",
-                "they are refused" if self._undecorated is None else "any valid token may call them",
-                _listing(bare),
-            )
+            announce_unguarded(bare, refused=self.undecorated is None)
 
 
-def _advice_on(issuer: TrustedIssuer) -> Iterator[str]:
-    """Yield what an application left unsaid about an issuer, and what follows from that."""
-    dialects = issuer.settings.dialects
-    is_said = issuer.third_party_clients is not None or issuer.first_party_clients is not None
-    if any(d.has_permissions for d in dialects) and not is_said:
-        yield (
-            "every user's client counts as third-party; name those that are in third_party_clients= "
-            "(an empty set: none), or the others in first_party_clients="
-        )
-    if not all(d.has_permissions for d in dialects) and issuer.rbac_enforced is None:
-        yield (
-            "in dialects without permissions a user's scope is believed; state rbac_enforced=True if the issuer "
-            "limits it to what the user was assigned, rbac_enforced=False if not"
-        )
-
-
-def _listing(routes: Sequence[tuple[str, str]]) -> str:
-    """Name the application's own routes, and FastAPI's pages in one."""
-    names = [f"{methods or 'any'} {path}" for path, methods in routes if path not in FASTAPI_DOCS]
-    if any(path in FASTAPI_DOCS for path, _ in routes):
-        names.append("FastAPI's documentation pages (FASTAPI_DOCS)")
-    return ", ".join(names)
+async def _run(app: ASGIApp, gate: Gate, context: RequestContext, scope: Scope, send: Send) -> None:
+    """Serve a request whose token is settled. What it may do is decided further in."""
+    scope[APPLICATION_KEY] = scope.get("app")
+    try:
+        await app(scope, gate.receive, gate.send)
+    except Refused as refused:  # decided late, where no guard stood in front
+        if not gate.has_refused:
+            await refuse(context, refused, scope, send)
+    except Exception as error:
+        if not gate.has_refused:
+            raise
+        _log.debug("authz_middleware: after its answer was refused, the application raised %s", type(error))
 
 
 def _is_serving() -> bool:
@@ -237,23 +264,6 @@ def _check_realm(realm: str) -> str:
     if not isinstance(realm, str) or not is_quotable(realm):
         raise ConfigurationError("realm must be printable ASCII without quotes or backslashes")
     return realm
-
-
-def _admit_anonymous(scope: Scope, route_map: RouteMap | None) -> bool:
-    """Let a caller without credentials through to what is public. Tell whether it is a CORS preflight instead.
-
-    Raises:
-        MissingToken: what the request would reach is not public.
-    """
-    if route_map is None:
-        return False  # the guard in front of everything will decide
-    found = route_map.find(scope)
-    if found is not None and isinstance(found.access, Public):
-        return False
-    if found is None and _is_preflight(scope):
-        return True
-    policy = found.access if found is not None else None
-    raise MissingToken(suggest(policy)[1] if isinstance(policy, Policy) else ())
 
 
 def _is_preflight(scope: Scope) -> bool:

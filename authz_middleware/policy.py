@@ -33,6 +33,7 @@ __all__ = [
     "is_scope_token",
     "make_term",
     "permission",
+    "requestable",
     "role",
     "scope",
     "suggest",
@@ -314,6 +315,13 @@ def _why(term: Term, grants: GrantSet) -> str:
     if term.value in OIDC_SCOPES:
         return f"{term!r} is not in the scope claim"
     return explain_missing(repr(term), term.value, term.sources(grants), grants)
+
+
+def requestable(accesses: Iterable[Access]) -> frozenset[str]:
+    """Return every scope a client could usefully request for any of these (RFC 9728, `scopes_supported`)."""
+    policies = [access for access in accesses if isinstance(access, Policy)]
+    names = (name for policy in policies for terms in policy.alternatives for name in _names(terms))
+    return frozenset(name for name in names if is_scope_token(name))
 
 
 def suggest(policy: Policy, grants: GrantSet | None = None) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:

@@ -76,15 +76,21 @@ class AccessTokenValidator:
         """
         unverified = parse(token, self.max_token_bytes)  # RFC 7515 section 5.2
         trusted = self._select_issuer(unverified)  # RFC 8725 sections 3.8, 3.9
-        algorithm = _check_header(unverified, trusted)
-        key = await _get_key(self._keys[trusted], unverified.kid, algorithm)
-        claims = verify(unverified, key)  # RFC 7515 section 5.2
-        dialect = select_dialect(unverified, claims, trusted.settings.dialects)
-        identity = read_identity(claims, dialect)  # RFC 9068 section 2.2
-        _check_times(claims, now=self._clock(), leeway=trusted.leeway)  # RFC 7519 sections 4.1.4 to 4.1.6
-        _check_tenant(claims, dialect, trusted.settings.tenants)
-        _check_unbound(claims)
-        return read_token(claims, dialect, identity, trusted.settings.clients, rbac_enforced=trusted.rbac_enforced)
+        dialect: Dialect | None = None
+        try:
+            algorithm = _check_header(unverified, trusted)
+            key = await _get_key(self._keys[trusted], unverified.kid, algorithm)
+            claims = verify(unverified, key)  # RFC 7515 section 5.2
+            dialect = select_dialect(unverified, claims, trusted.settings.dialects)
+            identity = read_identity(claims, dialect)  # RFC 9068 section 2.2
+            _check_times(claims, now=self._clock(), leeway=trusted.leeway)  # RFC 7519 sections 4.1.4 to 4.1.6
+            _check_tenant(claims, dialect, trusted.settings.tenants)
+            _check_unbound(claims)
+            return read_token(claims, dialect, identity, trusted.settings.clients, rbac_enforced=trusted.rbac_enforced)
+        except Refused as refused:
+            refused.issuer = trusted.issuer  # how far validation came, for whoever operates this
+            refused.dialect = None if dialect is None else dialect.name
+            raise
 
     def _select_issuer(self, unverified: UnverifiedToken) -> TrustedIssuer:
         """Return the settings for exactly this `iss` and one of these `aud`. Signs nothing off: both are unverified."""

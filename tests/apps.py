@@ -247,12 +247,12 @@ def expect_no_policy(response: Any) -> None:
     expect_refusal(response, 403, "no_policy", None, [])
 
 
-def expect_opaque(response: Any) -> None:
-    """Raise unless a response refuses an opaque token."""
+def expect_opaque(response: Any, scope: str = "") -> None:
+    """Raise unless a response refuses an opaque token, naming this scope."""
     challenge = (
         'Bearer realm="api", error="invalid_token", error_description='
         '"The access token is opaque; the client must request a token for the audience of this API."'
-    )
+    ) + (f', scope="{scope}"' if scope else "")
     expect_refusal(response, 401, "opaque_token", challenge)
 
 

@@ -27,16 +27,15 @@ from authz_middleware import (
     requires,
 )
 from authz_middleware.context import (
-    Caller,
-    Credentials,
-    PublicPaths,
     RequestContext,
     bound,
     context_of,
     current_context,
 )
+from authz_middleware.credentials import Caller, Credentials
 from authz_middleware.errors import Code, InsufficientScope, MissingToken, NoPolicy, Reason
 from authz_middleware.policy import AUTHENTICATED, PUBLIC, Access
+from authz_middleware.public_paths import PublicPaths
 from authz_middleware.testing import LocalIssuer
 
 from .apps import (

@@ -312,12 +312,6 @@ def test_a_function_that_is_handed_a_request_asks_for_that_one(kind: str) -> Non
         assert ask_with(connection(able)) == 1
 
 
-@pytest.mark.parametrize("requirement", [requires("x"), requires_scopes("x"), requires_permissions("x"), authenticated])
-def test_a_requirement_is_no_dependency_and_says_what_to_write(requirement: Requirement) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{requirement.name}.* below the route decorator"):
-        inspect.signature(requirement)
-
-
 @pytest.mark.parametrize("function", [plain, coroutine, generator, async_generator])
 def test_kind_name_and_signature_are_preserved(function: Callable[..., Any]) -> None:
     guarded = requires("x")(function)

@@ -372,7 +372,7 @@ def test_without_a_token_no_key_is_asked_for(issuer: LocalIssuer) -> None:
     app = client(with_keys(issuer, RuntimeError()))
     expect_ok(app.get("/"))
     expect_missing(app.get("/x"), "x")
-    expect_opaque(app.get("/x", headers={"Authorization": "Bearer bad"}))
+    expect_opaque(app.get("/x", headers={"Authorization": "Bearer bad"}), "x")
 
 
 class SlowKeys:

@@ -109,7 +109,7 @@ def test_everybody_else_is_refused_before_accept(issuer: LocalIssuer, path: str,
     scope = "x" if path in {"/x", "/m/x"} else ""
     match caller, path:
         case "bad", _:
-            expect_opaque(answer)
+            expect_opaque(answer, scope)
         case "two", _:
             assert (answer.status, answer.json()["code"]) == (400, "malformed_header")
         case (("anonymous" | "basic"), _):

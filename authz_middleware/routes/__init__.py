@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from .frameworks import find_router
-from .map import FASTAPI_DOCS, Found, RouteMap
-from .statements import guard_whole
+from .frameworks import find_router, flatten, router_of
+from .map import FASTAPI_DOCS, Destination, Found, Node, RouteMap
+from .statements import add_up, guard_whole
 
-__all__ = ["FASTAPI_DOCS", "Found", "RouteMap", "find_router", "guard_whole"]
+__all__ = [
+    "FASTAPI_DOCS",
+    "Destination",
+    "Found",
+    "Node",
+    "RouteMap",
+    "add_up",
+    "find_router",
+    "flatten",
+    "guard_whole",
+    "router_of",
+]

@@ -6,7 +6,8 @@ Everything private of theirs that this package relies on stands in this one modu
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,13 +17,17 @@ from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRo
 from ..guard import Guard
 
 __all__ = [
+    "Dependency",
+    "dependencies_of",
     "find_router",
     "flatten",
     "is_served_as_known",
     "mounted",
     "mounted_base",
+    "overrides_of",
     "pages_of",
     "path_of",
+    "router_of",
     "version_of",
 ]
 
@@ -34,7 +39,7 @@ FRAMEWORKS = ("starlette.", "fastapi.", __name__.partition(".")[0] + ".")
 def find_router(app: object) -> Router | None:
     """Return the router a middleware leads to, through others that keep what is behind them as `app`; None: nowhere."""
     for _ in range(MAX_WRAPPERS):
-        router = _router_of(app)
+        router = router_of(app)
         if router is not None or isinstance(app, type):
             return router
         app = getattr(app, "app", None)
@@ -51,7 +56,7 @@ def mounted(route: Mount | Host) -> tuple[Router | None, Guard | None]:
     app: object = mounted_base(route)
     for _ in range(MAX_WRAPPERS):
         guard = app if guard is None and isinstance(app, Guard) else guard
-        router = _router_of(app)
+        router = router_of(app)
         is_theirs = type(app).__module__.startswith(FRAMEWORKS) and not isinstance(app, BaseHTTPMiddleware)
         if router is not None or not is_theirs:
             return router, guard
@@ -70,7 +75,8 @@ def mounted_base(route: Mount | Host) -> object:
     return route.app  # something else was put in its place since
 
 
-def _router_of(app: object) -> Router | None:
+def router_of(app: object) -> Router | None:
+    """Return the router that an object is, has, or is the method of; None: it is something else."""
     if isinstance(app, Starlette):
         return app.router
     if isinstance(app, Router):
@@ -120,3 +126,45 @@ def path_of(route: Any) -> str:
     """Return the path template of a route or mount, or the host of a host."""
     path = getattr(route, "path", None)
     return path if isinstance(path, str) else getattr(route, "host", f"<{type(route).__name__}>")
+
+
+# --- FastAPI's dependencies -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """One dependency of an operation: what is called, with which `Security(…, scopes=…)`, for which parameter of whom.
+
+    `parameter` is None where the value goes nowhere, as in `dependencies=[…]`.
+    """
+
+    call: Any
+    scopes: tuple[str, ...]
+    parent: Any
+    parameter: str | None
+
+
+def dependencies_of(route: Any, overrides: Mapping[Any, Any] | None = None) -> Iterator[Dependency]:
+    """Yield every dependency of an operation, those of dependencies included; `overrides` as FastAPI applies them."""
+    dependant = getattr(route, "dependant", None)
+    return iter(()) if dependant is None else _walk_dependencies(dependant, overrides or {})
+
+
+def _walk_dependencies(dependant: Any, overrides: Mapping[Any, Any]) -> Iterator[Dependency]:
+    for needed in dependant.dependencies:
+        call = overrides.get(needed.call, needed.call)
+        yield Dependency(call, tuple(needed.own_oauth_scopes or ()), dependant.call, needed.name)
+        if call is not needed.call:
+            needed = _dependant_of(needed.path, call)  # noqa: PLW2901 - what takes its place is walked instead
+        yield from _walk_dependencies(needed, overrides)
+
+
+def _dependant_of(path: str, call: Any) -> Any:
+    return sys.modules["fastapi.dependencies.utils"].get_dependant(path=path, call=call)
+
+
+def overrides_of(router: Router) -> Mapping[Any, Any]:
+    """Return what an application puts in place of dependencies (FastAPI's `dependency_overrides`), now."""
+    provider = getattr(router, "dependency_overrides_provider", None)
+    overrides: Mapping[Any, Any] = getattr(provider, "dependency_overrides", {})
+    return overrides

@@ -1,4 +1,4 @@
-"""The routes of an application: find them, put the decision in front of each, find what an anonymous caller may reach.
+"""The routes of an application: find them, put the decision in front of each, find what a request would reach.
 
 Mapping walks Starlette's and FastAPI's routers once, through mounts, hosts and included routers. Arming decides
 *when*, never *whether*: what the walk cannot see is refused elsewhere.
@@ -6,8 +6,9 @@ Mapping walks Starlette's and FastAPI's routers once, through mounts, hosts and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from operator import is_
 from typing import Any, cast
 
@@ -17,11 +18,21 @@ from starlette.types import ASGIApp, Scope
 from ..decorators import decorated_too_late, stated_access
 from ..errors import ConfigurationError
 from ..guard import Guard, Stated
-from ..policy import Access, Policy, Public
-from .frameworks import flatten, is_served_as_known, mounted, mounted_base, pages_of, path_of, version_of
-from .statements import guard_whole
+from ..policy import Access, Policy, Public, suggest
+from .dependencies import dependency_faults
+from .frameworks import (
+    dependencies_of,
+    flatten,
+    is_served_as_known,
+    mounted,
+    mounted_base,
+    pages_of,
+    path_of,
+    version_of,
+)
+from .statements import add_up, guard_route
 
-__all__ = ["FASTAPI_DOCS", "Found", "RouteMap"]
+__all__ = ["FASTAPI_DOCS", "Destination", "Found", "Node", "RouteMap"]
 
 FASTAPI_DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 """FastAPI's own pages: `public_paths=FASTAPI_DOCS` opens them to anybody."""
@@ -29,46 +40,93 @@ FASTAPI_DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The route an anonymous request would reach: what is stated for it, mounts around it included."""
+    """The route a request would reach: what is stated for it, mounts around it included, and its path template."""
 
     access: Access | None
+    path: str | None = field(default=None, compare=False)
+
+
+class Destination:
+    """Where a request leads by a route map, before any router has seen it. Looked up once, when somebody asks."""
+
+    def __init__(self, route_map: RouteMap | None, scope: Scope) -> None:
+        self._route_map = route_map
+        self._scope = dict(scope)  # routers will write into the original
+
+    @cached_property
+    def found(self) -> Found | None:
+        """What the request reaches, or None."""
+        return None if self._route_map is None else self._route_map.find(self._scope)
+
+    @property
+    def path(self) -> str | None:
+        """The template of the route, such as `/orders/{id}`."""
+        return None if self.found is None else self.found.path
+
+    @property
+    def access(self) -> Access | None:
+        """What is stated there."""
+        return None if self.found is None else self.found.access
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anybody may go there."""
+        return isinstance(self.access, Public)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """What a client should request to get there."""
+        return suggest(self.access)[1] if isinstance(self.access, Policy) else ()
 
 
 @dataclass(frozen=True, slots=True)
-class _Node:
-    """One route, mount or host. `children` is None for a route; `guard` decides in front of it, if anything does."""
+class Node:
+    """One route, mount or host.
+
+    Attributes:
+        route: the framework's object. path: its template, those of mounts around it in front.
+        guard: what decides in front of it; None for a mount that states nothing.
+        children: the routes of a mounted application; None for a route, and for what cannot be looked into.
+        router: the router `children` belong to, or None.
+    """
 
     route: Any
+    path: str
     guard: Guard | None
-    children: tuple[_Node, ...] | None = None
+    children: tuple[Node, ...] | None = None
+    router: Router | None = None
 
 
 @dataclass(slots=True)
 class RouteMap:
     """All routes below one router, armed. Built again when a route list has changed.
 
-    `unguarded` lists path and methods of routes that state nothing and that no mount around them covers.
+    `unguarded` lists path and methods of routes that state nothing and that no mount around them covers. `pages` are
+    served where no route matches: FastAPI's frontend pages, and a router's default of the application's own.
     """
 
     router: Router
+    arms: bool = True
+    nodes: tuple[Node, ...] = ()
+    pages: list[Node] = field(default_factory=list)
     unguarded: list[tuple[str, str]] = field(default_factory=list)
-    _nodes: tuple[_Node, ...] = ()
+    _faults: list[str] = field(default_factory=list)
     _watched: list[tuple[Router, tuple[BaseRoute, ...], int]] = field(default_factory=list)
     _watched_apps: list[tuple[Any, str, object]] = field(default_factory=list)
     _walking: list[Router] = field(default_factory=list)
 
     @classmethod
-    def of(cls, router: Router) -> RouteMap:
-        """Walk the router and arm every route.
+    def of(cls, router: Router, *, arms: bool = True) -> RouteMap:
+        """Walk the router and arm every route; with `arms=False` only look.
 
         Raises:
-            ConfigurationError: a decorator stands where it guards nothing; every such place is listed.
+            ConfigurationError: a decorator stands where it guards nothing, or statements contradict each other; every
+                such place is listed.
         """
-        route_map = cls(router)
-        faults: list[str] = []
-        route_map._nodes = tuple(route_map._walk(router, "", covered=False, faults=faults))
-        if faults:
-            raise ConfigurationError(*faults)
+        route_map = cls(router, arms)
+        route_map.nodes = tuple(route_map._walk(router, "", covered=False))
+        if route_map._faults:
+            raise ConfigurationError(*route_map._faults)
         return route_map
 
     def is_current(self) -> bool:
@@ -79,79 +137,108 @@ class RouteMap:
         ) and all(getattr(owner, name) is app for owner, name, app in self._watched_apps)
 
     def find(self, scope: Scope) -> Found | None:
-        """Return what an anonymous request would reach, by the routers' own `matches`.
+        """Return what a request would reach, by the routers' own `matches`.
 
         No match, a partial match (405), a redirect or an application of another kind reach nothing.
         """
         try:
-            return _find(self._nodes, dict(scope), None)
+            return _find(self.nodes, dict(scope), None)
         except Exception:  # noqa: BLE001 - a convertor may fail on what a client wrote; that is nothing public
             return Found(None)
 
-    def _walk(self, router: Router, prefix: str, *, covered: bool, faults: list[str]) -> Iterator[_Node]:
+    def statements(self) -> Iterator[Access]:
+        """Yield everything that is stated about access, by routes, mounts and pages."""
+        for node in _descend((*self.nodes, *self.pages)):
+            if node.guard is not None:
+                stated = (node.guard.stated, *node.guard.by_method.values())
+                yield from (statement.access for statement in stated if statement.access is not None)
+
+    def _walk(self, router: Router, prefix: str, *, covered: bool) -> Iterator[Node]:
         self._walking.append(router)
-        if router.default != router.not_found and not isinstance(router.default, Guard):
-            router.default = Guard(router.default, Stated(stated_access(router.default)))
-        self._watch(router)  # as it looks now that its default is armed
+        self._visit_default(router, prefix)
+        self._watch(router, prefix)  # as it looks now that its default is armed
         for route in flatten(router.routes):
-            yield self._visit(route, prefix, covered=covered, faults=faults)
+            yield self._visit(route, router, prefix, covered=covered)
         self._walking.pop()
 
-    def _watch(self, router: Router) -> None:
+    def _visit_default(self, router: Router, prefix: str) -> None:
+        """Guard what a router serves where no route matches, unless that is its own 404."""
+        if router.default == router.not_found:
+            return
+        guard = router.default
+        if not isinstance(guard, Guard):
+            guard = Guard(router.default, Stated(stated_access(router.default)))
+        if self.arms:
+            router.default = guard
+        self.pages.append(Node(router, prefix + "/", guard))
+
+    def _watch(self, router: Router, prefix: str) -> None:
         """Remember how a router and those included in it look now."""
         self._watched.append((router, tuple(router.routes), version_of(router)))
         self._watched_apps.append((router, "default", router.default))
         for page in pages_of(router):
-            _arm(page)
+            self.pages.append(Node(page, prefix + "/", self._arm(page, router)))
         for route in router.routes:
             included = getattr(route, "original_router", None)
             if isinstance(included, Router):
-                self._watch(included)
+                self._watch(included, prefix)
 
-    def _visit(self, route: Any, prefix: str, *, covered: bool, faults: list[str]) -> _Node:
+    def _visit(self, route: Any, router: Router, prefix: str, *, covered: bool) -> Node:
         path = prefix + path_of(route)
         if isinstance(route, Mount | Host) and is_served_as_known(route):
             inner, around = mounted(route)
             # An application mounted in itself, or an object that only knows its parent as `app`, is guarded whole.
             if inner is not None and not any(inner is walked for walked in self._walking):
                 covers = covered or (around is not None and around.stated.access is not None)
-                children = tuple(self._walk(inner, path, covered=covers, faults=faults))
+                children = tuple(self._walk(inner, path, covered=covers))
                 self._watched_apps.append((route, "app", route.app))
-                return _Node(route, around, children)
-        guard = _arm(route)
+                return Node(route, path, around, children, inner)
+        if isinstance(route, Mount):
+            path += "/"  # what is mounted serves a tree
+        try:
+            guard = self._arm(route, router)
+        except ConfigurationError as error:
+            self._faults += [f"{path}: {fault}" for fault in error.faults]
+            return Node(route, path, None)
+        self._check(route, path)
+        if not covered:
+            self.unguarded += [(path, methods) for methods in _unguarded_methods(guard, route)]
+        return Node(route, path, guard)
+
+    def _check(self, route: Any, path: str) -> None:
         late = decorated_too_late(getattr(route, "endpoint", None))
         if late is not None:
-            faults.append(
+            self._faults.append(
                 f"{path}: @{late} stands above the route decorator, or guards a copy that this route does not serve; "
                 "write it below the route decorator, next to the function"
             )
-        if isinstance(route, Mount):
-            path += "/"  # what is mounted serves a tree
-        if not covered:
-            self.unguarded += [(path, methods) for methods in _unguarded_methods(guard, route)]
-        return _Node(route, guard)
+        self._faults += [f"{path}: {fault}" for fault in dependency_faults(dependencies_of(route))]
+
+    def _arm(self, route: Any, router: Router) -> Guard:
+        """Put the decision in front of a route's application, once. Routes of unknown classes are guarded whole.
+
+        A class with a `handle` of its own is unknown too: what it does before it calls its application would run
+        undecided. Such a route exists once, however often it is included: what inclusions add is decided later.
+        """
+        served_by = getattr(route, "original_route", route)
+        is_known = is_served_as_known(served_by) and callable(getattr(route, "app", None))
+        target, attribute = (route, "app") if is_known else (served_by, "handle")
+        served = getattr(target, attribute)
+        if isinstance(served, Guard):
+            return served
+        endpoint = getattr(route, "endpoint", None)
+        if isinstance(route, Mount | Host):
+            endpoint = mounted(route)[1] or mounted_base(route)
+        guard = guard_route(cast("ASGIApp", served), endpoint, target, router)
+        if self.arms:
+            setattr(target, attribute, guard)
+        return guard
 
 
-# --- walking ----------------------------------------------------------------------------------------------------------
-
-
-def _arm(route: Any) -> Guard:
-    """Put the decision in front of a route's application, once. Routes of unknown classes are guarded whole.
-
-    A class with a `handle` of its own is unknown too: what it does before it calls its application would run undecided.
-    """
-    served_by = getattr(route, "original_route", route)
-    is_known = is_served_as_known(served_by) and callable(getattr(route, "app", None))
-    target, attribute = (route, "app") if is_known else (served_by, "handle")
-    served = getattr(target, attribute)
-    if isinstance(served, Guard):
-        return served
-    endpoint = getattr(route, "endpoint", None)
-    if isinstance(route, Mount | Host):
-        endpoint = mounted(route)[1] or mounted_base(route)
-    guard = guard_whole(cast("ASGIApp", served), endpoint)
-    setattr(target, attribute, guard)
-    return guard
+def _descend(nodes: Iterable[Node]) -> Iterator[Node]:
+    for node in nodes:
+        yield node
+        yield from _descend(node.children or ())
 
 
 def _unguarded_methods(guard: Guard, route: Any) -> list[str]:
@@ -164,7 +251,7 @@ def _unguarded_methods(guard: Guard, route: Any) -> list[str]:
 # --- finding ----------------------------------------------------------------------------------------------------------
 
 
-def _find(nodes: tuple[_Node, ...], scope: dict[str, Any], around: Access | None) -> Found | None:
+def _find(nodes: tuple[Node, ...], scope: dict[str, Any], around: Access | None) -> Found | None:
     """Return the first full match. `around` is what mounts around these nodes state."""
     for node in nodes:
         match, child_scope = node.route.matches(scope)
@@ -175,12 +262,11 @@ def _find(nodes: tuple[_Node, ...], scope: dict[str, Any], around: Access | None
             return None
         if _leaves_options_alone(node.guard, stated, scope):
             return None
-        # What stands around a route is decided first; a route that says nothing is covered by it.
-        access = around if isinstance(around, Policy) or stated.access is None else stated.access
+        access = add_up(around, stated.access)
         if node.children is None:
-            return Found(access)
+            return Found(access, node.path)
         inner = _find(node.children, {**scope, **child_scope}, access)
-        return Found(access) if inner is None and isinstance(access, Public) else inner
+        return Found(access, node.path) if inner is None and isinstance(access, Public) else inner
     return None
 
 

@@ -1,17 +1,22 @@
-"""What a route states: its endpoint's decorators, and for a class-based endpoint those of its methods."""
+"""What a route states: its endpoint's decorators, a class-based endpoint's method by method, and its dependencies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
 
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from ..decorators import combine, guarded_await, stated_access
 from ..guard import Guard, Stated
-from ..policy import Access, Public
+from ..policy import PUBLIC, Access, Policy, Public, all_of
+from .dependencies import has_requirements, with_dependencies
+from .frameworks import dependencies_of, overrides_of
 
-__all__ = ["guard_whole"]
+__all__ = ["add_up", "guard_route", "guard_whole"]
 
 WEBSOCKET_METHODS = ("on_connect", "on_receive", "on_disconnect", "decode", "dispatch")
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
@@ -20,6 +25,40 @@ HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUE
 def guard_whole(app: ASGIApp, endpoint: object) -> Guard:
     """Return an application behind what its endpoint states."""
     return Guard(app, *_statements(endpoint))
+
+
+def guard_route(app: ASGIApp, endpoint: object, route: Any, router: Router) -> Guard:
+    """Return a route's application behind what its endpoint and its dependencies state.
+
+    Raises:
+        ConfigurationError: one of them says public and another does not.
+    """
+    whole, by_method = _statements(endpoint)
+    needed = tuple(dependencies_of(route))
+    stated = with_dependencies(whole, needed)
+    overridden = _overridden(whole, route, router) if has_requirements(needed) else None
+    return Guard(app, stated, by_method, overridden=overridden)
+
+
+def _overridden(whole: Stated, route: Any, router: Router) -> Callable[[], Stated | None]:
+    """Return what asks for the statement while an application overrides dependencies, as its tests do."""
+
+    def overridden() -> Stated | None:
+        overrides = overrides_of(router)
+        if not overrides:
+            return None
+        stated = with_dependencies(whole, dependencies_of(route, overrides))
+        # All that was required was taken away by name: what stands in its place decides.
+        return replace(stated, access=PUBLIC) if stated.access is None else stated
+
+    return overridden
+
+
+def add_up(around: Access | None, own: Access | None) -> Access | None:
+    """Return what a route and the mounts around it state together. What stands around is decided first."""
+    if not isinstance(around, Policy):
+        return around if own is None else own
+    return all_of(around, own) if isinstance(own, Policy) else around
 
 
 def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:

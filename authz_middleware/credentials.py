@@ -1,0 +1,39 @@
+"""`request.auth` and `request.user`, for handlers and for Starlette's own tools. Enforcement believes neither."""
+
+from __future__ import annotations
+
+from starlette.authentication import AuthCredentials, BaseUser
+
+from .token import AccessToken
+
+__all__ = ["Caller", "Credentials"]
+
+
+class Credentials(AuthCredentials):
+    """`request.auth`: the token, and as `scopes` the effective grants, so that Starlette's own `requires` sees them."""
+
+    def __init__(self, token: AccessToken | None) -> None:
+        super().__init__([] if token is None else sorted(token.grants.effective))
+        self.token = token
+
+
+class Caller(BaseUser):
+    """`request.user` of a request with a token."""
+
+    def __init__(self, token: AccessToken) -> None:
+        self._token = token
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Always true."""
+        return True
+
+    @property
+    def display_name(self) -> str:
+        """The subject."""
+        return self._token.subject
+
+    @property
+    def identity(self) -> str:
+        """Issuer and subject, joined by `#`: no issuer contains one, so no two callers share an identity."""
+        return "#".join(self._token.identity)
