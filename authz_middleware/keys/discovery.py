@@ -1,16 +1,26 @@
-"""Find an issuer's JWKS through its metadata.
+"""Find an issuer's endpoints through its metadata: the JWKS, and those a client sends a user to.
 
-Sources: OpenID Connect Discovery section 4, RFC 8414 sections 3 and 3.3.
+Sources: OpenID Connect Discovery section 4, RFC 8414 sections 2, 3 and 3.3.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from .._jose import JSONFault, parse_json
 from .fetch import Fetch, FetchFailed, check_fetched_url, fetch_document
 
-__all__ = ["discover_jwks_uri", "metadata_urls"]
+__all__ = ["CodeFlow", "discover_code_flow", "discover_jwks_uri", "metadata_urls"]
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFlow:
+    """Where the authorization code flow begins and ends (RFC 6749 sections 3.1 and 3.2)."""
+
+    authorization_endpoint: str
+    token_endpoint: str
 
 
 def metadata_urls(issuer: str) -> tuple[str, str]:
@@ -28,6 +38,24 @@ async def discover_jwks_uri(issuer: str, fetch: Fetch) -> str:
     Raises:
         FetchFailed: no metadata, broken metadata, or metadata of another issuer.
     """
+    return _endpoint(await _fetch_metadata(issuer, fetch), "jwks_uri", issuer)
+
+
+async def discover_code_flow(issuer: str, fetch: Fetch) -> CodeFlow:
+    """Return the endpoints of the authorization code flow, by the rules of `discover_jwks_uri`.
+
+    Whether the issuer offers that flow to a client is not checked.
+
+    Raises:
+        FetchFailed: as there, or the metadata lacks one of the two.
+    """
+    metadata = await _fetch_metadata(issuer, fetch)
+    return CodeFlow(
+        _endpoint(metadata, "authorization_endpoint", issuer), _endpoint(metadata, "token_endpoint", issuer)
+    )
+
+
+async def _fetch_metadata(issuer: str, fetch: Fetch) -> Mapping[str, object]:
     oidc, oauth = metadata_urls(issuer)
     try:
         response = await fetch_document(fetch, oidc, {})
@@ -41,7 +69,11 @@ async def discover_jwks_uri(issuer: str, fetch: Fetch) -> str:
         raise FetchFailed("bad_metadata") from None
     if not isinstance(metadata, dict) or metadata.get("issuer") != issuer:  # RFC 8414 section 3.3: identical
         raise FetchFailed("bad_metadata")
-    uri = check_fetched_url(metadata.get("jwks_uri"), "jwks_uri")
-    if urlsplit(issuer).scheme == "https" != urlsplit(uri).scheme:
+    return metadata
+
+
+def _endpoint(metadata: Mapping[str, object], name: str, issuer: str) -> str:
+    url = check_fetched_url(metadata.get(name), name)
+    if urlsplit(issuer).scheme == "https" != urlsplit(url).scheme:
         raise FetchFailed("bad_url")  # metadata from afar must not lead to plain http, not even on this machine
-    return uri
+    return url

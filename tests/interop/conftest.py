@@ -18,11 +18,15 @@ IssueToken = Callable[[Caller, str, str], str]
 Serve = Callable[[ASGIApp], httpx.Client]
 
 
-@contextmanager
-def _started(directory: Path) -> Iterator[AuthorizationServer]:
-    missing = missing_prerequisite()
+def require(missing: str | None) -> None:
+    """Skip the test for what is missing, or fail it where nothing may be."""
     if missing is not None:
         (pytest.fail if is_required() else pytest.skip)(missing)
+
+
+@contextmanager
+def _started(directory: Path) -> Iterator[AuthorizationServer]:
+    require(missing_prerequisite())
     with (directory / "authorization-server.log").open("w") as log:
         server = AuthorizationServer.start(log)
         try:

@@ -31,11 +31,18 @@ const confidential = {
   response_types: [],
 };
 const publicClient = { token_endpoint_auth_method: 'none', redirect_uris: ['https://app.test/callback'] };
+// The page at /docs of an API on this machine. A native client's loopback redirect may be on any port (RFC 8252).
+const docsPage = {
+  ...publicClient,
+  application_type: 'native',
+  redirect_uris: ['http://127.0.0.1/docs/oauth2-redirect'],
+};
 const CLIENTS = [
   { client_id: 'machine', scope: SCOPE, ...confidential },
   { client_id: 'batch', scope: SCOPE, ...confidential },
   { client_id: 'app', scope: `openid profile ${SCOPE}`, ...publicClient },
   { client_id: 'partner', scope: `openid profile ${SCOPE}`, ...publicClient },
+  { client_id: 'docs', scope: `openid profile ${SCOPE}`, ...docsPage },
 ];
 
 function describe(indicator) {
@@ -76,6 +83,11 @@ function customize(_ctx, token, parts) {
   }
 }
 
+// Of all clients only the page runs in a browser.
+function isPageOrigin(_ctx, origin, client) {
+  return client.clientId === 'docs' && new URL(origin).hostname === '127.0.0.1';
+}
+
 let generation = 0;
 
 async function generateKeys() {
@@ -93,6 +105,7 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 // Keys change only with the whole provider: publishing replaces it.
 function publish(keys) {
   const provider = new Provider(issuer, {
+    clientBasedCORS: isPageOrigin,
     clients: CLIENTS,
     cookies: { keys: ['no secret'] },
     extraTokenClaims: permissions,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from authz_middleware.keys import Fetched, FetchFailed, discover_jwks_uri
-from authz_middleware.keys.discovery import metadata_urls
+from authz_middleware.keys.discovery import CodeFlow, discover_code_flow, metadata_urls
 
 from .helpers import ISSUER, JWKS_URL, METADATA_URL, RFC8414_URL, Network, in_loop, json_response
 
@@ -235,4 +235,52 @@ async def test_metadata_that_is_no_strict_json_object_is_refused(body: bytes) ->
     network.answers[METADATA_URL] = Fetched(200, {}, body)
     with pytest.raises(FetchFailed) as failed:
         await discover_jwks_uri(ISSUER, network)
+    assert failed.value.kind == "bad_metadata"
+
+
+# --- the endpoints of the code flow -----------------------------------------------------------------------------------
+
+AUTHORIZE_URL, TOKEN_URL = "https://issuer.test/authorize", "https://issuer.test/oauth/token"
+CODE_FLOW = {**METADATA, "authorization_endpoint": AUTHORIZE_URL, "token_endpoint": TOKEN_URL}
+
+
+@in_loop
+async def test_the_endpoints_of_the_code_flow() -> None:
+    network = Network()
+    network.answers = {METADATA_URL: Fetched(404, {}, b""), RFC8414_URL: json_response(CODE_FLOW)}
+    assert await discover_code_flow(ISSUER, network) == CodeFlow(AUTHORIZE_URL, TOKEN_URL)
+    assert network.urls == [METADATA_URL, RFC8414_URL]
+
+
+@pytest.mark.parametrize("endpoint", ["authorization_endpoint", "token_endpoint"])
+@pytest.mark.parametrize(
+    "url",
+    [None, "", 1, "/authorize", "javascript:alert(1)", "data:text/html,x", "http://issuer.test/x", "http://127.0.0.1/x",
+     "https://issuer.test/x#fragment", "https://user@issuer.test/x", "https://issuer.test/x\n"],
+)  # fmt: skip
+@in_loop
+async def test_an_endpoint_nobody_should_be_sent_to_is_refused(endpoint: str, url: object) -> None:
+    network = Network()
+    network.answers[METADATA_URL] = json_response({**CODE_FLOW, endpoint: url})
+    with pytest.raises(FetchFailed) as failed:
+        await discover_code_flow(ISSUER, network)
+    assert failed.value.kind == "bad_url"
+
+
+@pytest.mark.parametrize("endpoint", ["authorization_endpoint", "token_endpoint"])
+@in_loop
+async def test_metadata_without_an_endpoint_of_the_code_flow_is_refused(endpoint: str) -> None:
+    network = Network()
+    network.answers[METADATA_URL] = json_response({name: url for name, url in CODE_FLOW.items() if name != endpoint})
+    with pytest.raises(FetchFailed) as failed:
+        await discover_code_flow(ISSUER, network)
+    assert failed.value.kind == "bad_url"
+
+
+@in_loop
+async def test_the_endpoints_of_another_issuer_are_refused() -> None:
+    network = Network()
+    network.answers[METADATA_URL] = json_response({**CODE_FLOW, "issuer": "https://evil.test/"})
+    with pytest.raises(FetchFailed) as failed:
+        await discover_code_flow(ISSUER, network)
     assert failed.value.kind == "bad_metadata"

@@ -1,0 +1,121 @@
+"""How one guarded application is documented: what it was told, whom it trusts, what its routes state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from starlette.applications import Starlette
+from starlette.routing import compile_path
+
+from ..audit import route_table
+from ..issuers import TrustedIssuer
+from ..keys.discovery import CodeFlow
+from ..middleware import AuthzMiddleware
+from ..policy import Access, Public, all_of
+from .endpoints import Endpoints
+from .operations import Accesses, Scheme
+
+__all__ = ["Documentation", "Settings", "guarded_applications", "installed_issuers"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The arguments of `document`, checked."""
+
+    issuer: str | None
+    code_flow: CodeFlow | None
+    open_id_connect: bool
+    texts: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Documentation:
+    """The settings of one application that has the middleware, and the endpoints of its issuer."""
+
+    root: Starlette
+    settings: Settings
+    _endpoints: dict[tuple[str, int], Endpoints] = field(default_factory=dict)
+
+    def trusted(self) -> TrustedIssuer:
+        """Return the issuer that is documented: looked up anew, because tests put another one in its place."""
+        issuers = installed_issuers(self.root)
+        return next((trusted for trusted in issuers if trusted.issuer == self.settings.issuer), issuers[0])
+
+    async def prepare(self) -> None:
+        """Find the issuer's endpoints, if that is needed, allowed and not done."""
+        endpoints = self._endpoints_to_ask()
+        if endpoints is not None:
+            await endpoints.discover()
+
+    def scheme(self) -> tuple[Scheme, bool]:
+        """Return the scheme as far as it is known, and whether asking the issuer cannot better it."""
+        endpoints = self._endpoints_to_ask()
+        code_flow = self.settings.code_flow if endpoints is None else endpoints.code_flow
+        is_final = endpoints is None or code_flow is not None
+        return Scheme(self.trusted().issuer, code_flow, self.settings.texts), is_final
+
+    def _endpoints_to_ask(self) -> Endpoints | None:
+        """Return the endpoints to discover; None: they are given, or not wanted, or the issuer is not to be asked.
+
+        An issuer whose keys or secret are given is asked only by a `fetch=` that was given as well: whoever gave the
+        keys may have meant that nothing is fetched.
+        """
+        trusted = self.trusted()
+        is_offline = trusted.fetch is None and (trusted.keys is not None or trusted.secret is not None)
+        if self.settings.code_flow is not None or self.settings.open_id_connect or is_offline:
+            return None
+        return self._endpoints.setdefault((trusted.issuer, id(trusted.fetch)), Endpoints(trusted))
+
+    def accesses(self, app: Starlette, host: Starlette) -> Accesses:
+        """Return what is enforced for each operation of `app`, by the route table of `host`."""
+        by_place: dict[str, dict[tuple[str, str], Access | None]] = {}
+        for entry in route_table(host).entries:
+            if entry.kind == "http" and entry.application is app:
+                place = by_place.setdefault(entry.path.removesuffix(entry.local_path), {})
+                _, path, _ = compile_path(entry.local_path)
+                for method in entry.methods:
+                    access = entry.undecorated if entry.access is None else entry.access
+                    place.setdefault((path, method), access)  # of two routes the first is served
+        merged: dict[tuple[str, str], Access | None] = {}
+        for place in by_place.values():
+            for operation, access in place.items():
+                merged[operation] = _both(merged[operation], access) if operation in merged else access
+        return merged
+
+
+def _both(one: Access | None, other: Access | None) -> Access | None:
+    """Return what suffices wherever an application is mounted that is mounted twice: it has one document."""
+    if one is None or other is None:
+        return None
+    if isinstance(one, Public) or isinstance(other, Public):
+        return other if isinstance(one, Public) else one
+    return all_of(one, other)
+
+
+def guarded_applications(root: Starlette) -> list[object]:
+    """Return an application and those mounted in it."""
+    return list(dict.fromkeys([root, *(entry.application for entry in route_table(root).entries)]))
+
+
+def installed_issuers(root: Starlette) -> list[TrustedIssuer]:
+    """Return the issuers that an application's middleware trusts; none if it has no middleware."""
+    middleware = _running_middleware(root) or _configured_middleware(root)
+    validator = getattr(middleware, "validator", None)  # one made on an event loop keeps its faults for the start
+    return [] if validator is None else list(validator.issuers)
+
+
+def _running_middleware(root: Starlette) -> AuthzMiddleware | None:
+    """Return the innermost one of an application that was started: tests give it other issuers."""
+    found = None
+    app: object = root.middleware_stack
+    while app is not None and app is not root.router:
+        found = app if isinstance(app, AuthzMiddleware) else found
+        app = getattr(app, "app", None)
+    return found
+
+
+def _configured_middleware(root: Starlette) -> AuthzMiddleware | None:
+    """Return the innermost one of an application that was not started. Starting it would admit no further middleware."""
+    ours = [one for one in root.user_middleware if isinstance(one.cls, type) and issubclass(one.cls, AuthzMiddleware)]
+    return ours[-1].cls(root.router, *ours[-1].args, **ours[-1].kwargs) if ours else None
