@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import reduce
 from typing import Annotated, Any, get_args, get_origin
 
 from ..context import TokenUse, access_token
@@ -26,15 +27,22 @@ def with_dependencies(stated: Stated, needed: Iterable[Dependency]) -> Stated:
     Raises:
         ConfigurationError: one of them says public and another does not.
     """
-    for dependency in needed:
-        if isinstance(dependency.call, Requirement):
-            requirement = dependency.call
-            access = combine(requirement.access, stated.access, "the route")
-            stated = replace(stated, access=access, pieces=(*stated.pieces, requirement.access))
-        if _gives_token(dependency) and dependency.parameter is not None and stated.token_use is not TokenUse.REQUIRED:
-            is_optional = _allows_none(dependency.parent, dependency.parameter)
-            stated = replace(stated, token_use=TokenUse.OPTIONAL if is_optional else TokenUse.REQUIRED)
-    return stated
+    needed = [dependency for dependency in needed if _gives_token(dependency)]
+    required = [dependency.call.access for dependency in needed if isinstance(dependency.call, Requirement)]
+    stated = replace(stated, pieces=(*stated.pieces, *required), token_use=_token_use(needed))
+    if not required:
+        return stated
+    access = reduce(lambda one, other: combine(one, other, "the route"), required)
+    return replace(stated, access=combine(access, stated.access, "the route"))
+
+
+def _token_use(needed: Iterable[Dependency]) -> TokenUse:
+    """Return whether anything takes the token as an argument: what needs one decides for all."""
+    taken = [dependency for dependency in needed if dependency.parameter is not None]
+    if not taken:
+        return TokenUse.NONE
+    is_optional = all(_allows_none(dependency.parent, str(dependency.parameter)) for dependency in taken)
+    return TokenUse.OPTIONAL if is_optional else TokenUse.REQUIRED
 
 
 def dependency_faults(needed: Iterable[Dependency]) -> Iterator[str]:
