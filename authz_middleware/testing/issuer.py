@@ -10,18 +10,18 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Unpack
-from uuid import uuid4
 
-from ..dialects import AUTH0, DIALECTS, ClaimPath, Dialect
+from ..dialects import AUTH0, Dialect
 from ..errors import ConfigurationError, Refused
 from ..issuers import IssuerOptions, TrustedIssuer
 from ..keys import KeySource
 from ..token import AccessToken
 from ..validator import AccessTokenValidator
+from .claims import dates, grants, identity, table_of, type_of, without_none
 from .published import Availability, LiveKeys
-from .signing import SHARED_SECRET, SigningKey, encode_segment
+from .signing import SYMMETRIC, SigningKey, encode_segment
 
-__all__ = ["LocalIssuer", "type_of"]
+__all__ = ["LocalIssuer", "is_named_by"]
 
 
 class LocalIssuer:
@@ -61,7 +61,7 @@ class LocalIssuer:
 
     def jwks(self) -> dict[str, object]:
         """Return the JWKS document as it is now."""
-        return {"keys": [key.jwk() for key in self.published if key.algorithm != SHARED_SECRET]}
+        return {"keys": [key.jwk() for key in self.published if key.algorithm != SYMMETRIC]}
 
     def metadata(self) -> dict[str, object]:
         """Return the metadata document."""
@@ -83,9 +83,11 @@ class LocalIssuer:
         options.setdefault("dialects", AUTH0)
         if options.get("secret") is not None or options.get("jwks_uri") is not None or "keys" in options:
             return TrustedIssuer(self.issuer, self.audience, **options)
-        if self.key.algorithm == SHARED_SECRET:
-            return TrustedIssuer(self.issuer, self.audience, **options, secret=self.key.private)
-        trusted = TrustedIssuer(self.issuer, self.audience, **options, keys=self.keys)
+        if self.key.algorithm == SYMMETRIC:
+            options["secret"] = self.key.private
+        else:
+            options["keys"] = self.keys
+        trusted = TrustedIssuer(self.issuer, self.audience, **options)
         self._check_algorithm(trusted)
         return trusted
 
@@ -98,20 +100,16 @@ class LocalIssuer:
             ConfigurationError: the settings do not accept what this issuer signs with.
         """
         self._check_algorithm(configured)
-        is_shared = self.key.algorithm == SHARED_SECRET
+        is_shared = self.key.algorithm == SYMMETRIC
         stand_in = replace(
             configured,
             keys=None if is_shared else self.keys,
             secret=self.key.private if is_shared else None,
             jwks_uri=None,
         )
-        if self.is_named_by(configured):
+        if is_named_by(configured, self):
             return stand_in
         return replace(stand_in, issuer=self.issuer, audience=self.audience)
-
-    def is_named_by(self, configured: TrustedIssuer) -> bool:
-        """Tell whether settings name exactly this issuer, and its audience among theirs."""
-        return self.issuer == configured.issuer and self.audience in configured.settings.audiences
 
     def _check_algorithm(self, trusted: TrustedIssuer) -> None:
         accepted = trusted.settings.algorithms
@@ -166,7 +164,7 @@ class LocalIssuer:
         self._live_keys.become(availability)
 
     def _check_publishes(self, name: str) -> None:
-        if self.key.algorithm == SHARED_SECRET:
+        if self.key.algorithm == SYMMETRIC:
             raise ConfigurationError(
                 f"{name}: an HS256 secret is shared, not published, so nothing can happen to it; make a new LocalIssuer"
             )
@@ -192,7 +190,7 @@ class LocalIssuer:
             scope: the scopes, joined by spaces; left out, the token carries none.
             permissions: go into the token only where the dialect has them. Left out, a user has none and a machine
                 those in `scope`; None leaves out the claim itself, as an API does that does not add permissions.
-            subject: the user's `sub`.
+            subject: the `sub`; left out, one user's, or the client's own.
             client_id: the client the token is issued to.
             machine: whether the token is the client's own.
             expires_in: seconds from now; may be negative.
@@ -201,28 +199,17 @@ class LocalIssuer:
         Raises:
             ConfigurationError: an argument cannot be meant.
         """
-        table = _table(dialect)
-        _check_grants(scope, permissions)
-        now = int(self.clock())
-        claims: dict[str, object] = {
-            "iss": self.issuer,
-            "sub": (client_id + table.machine_subject_suffixes[0]) if machine else subject or "auth0|jo",
-            "aud": self.audience,
-            "iat": now - 1 + min(0, int(expires_in) - 60),
-            "exp": now + int(expires_in),
-            table.client_claim: client_id,
-        }
-        if "jti" in table.required_claims:
-            claims["jti"] = uuid4().hex
-        if machine and table.machine_grant_type is not None:
-            claims["gty"] = table.machine_grant_type
-        if scope is not None:
-            claims[table.scope_claim] = scope
-        if permissions is not None and table.has_permissions:
-            granted = (scope or "").split() if machine and permissions == () else permissions
-            _put(claims, table.permissions_claims[0], list(granted))
-        claims.update(more)
-        return {name: value for name, value in claims.items() if value is not None}
+        table = table_of(dialect)
+        return without_none(
+            {
+                "iss": self.issuer,
+                "aud": self.audience,
+                **identity(table, subject, client_id, is_machine=machine),
+                **dates(self.clock(), expires_in),
+                **grants(table, scope, permissions, is_machine=machine),
+                **more,
+            }
+        )
 
     def token(
         self,
@@ -237,7 +224,7 @@ class LocalIssuer:
         **more: object,
     ) -> str:
         """Return a signed token; arguments as for `claims`."""
-        table = _table(dialect)
+        table = table_of(dialect)
         claims = self.claims(
             table,
             scope=scope,
@@ -305,7 +292,7 @@ class LocalIssuer:
         Raises:
             ConfigurationError: no handler would ever get this token, or the keys cannot be had just now.
         """
-        table = _table(dialect)
+        table = table_of(dialect)
         token = self.token(
             table,
             scope=scope,
@@ -321,8 +308,8 @@ class LocalIssuer:
     def sign(self, claims: Mapping[str, object] | bytes, *, key: SigningKey | None = None, **header: object) -> str:
         """Sign any payload, an object or raw bytes; `header` members replace the usual ones, None removes one."""
         signer = key or self.key
-        members = {"alg": signer.algorithm, "kid": signer.kid, "typ": "JWT", **header}
-        head = json.dumps({name: value for name, value in members.items() if value is not None}).encode()
+        members = without_none({"alg": signer.algorithm, "kid": signer.kid, "typ": "JWT", **header})
+        head = json.dumps(members).encode()
         body = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
         message = f"{encode_segment(head)}.{encode_segment(body)}"
         return f"{message}.{encode_segment(signer.sign(message.encode()))}"
@@ -339,8 +326,8 @@ class LocalIssuer:
         """Validate a token without an event loop: keys in the process never wait, unless they hang."""
         if self._live_keys.availability is not Availability.PUBLISHED:
             raise ConfigurationError(
-                f"access_token: the keys of this issuer are {self._live_keys.availability}, so no handler gets a token; "
-                "call issuer.recover() first, or make the token before"
+                f"access_token: the keys of this issuer are {self._live_keys.availability}, so no handler gets a "
+                "token; call issuer.recover() first, or make the token before"
             )
         validation = AccessTokenValidator([trusted], clock=self.clock).validate(token)
         try:
@@ -356,29 +343,6 @@ class LocalIssuer:
         raise RuntimeError("the validation of a token waited, although its keys are in the process")
 
 
-def type_of(dialect: Dialect) -> str:
-    """Return the header `typ` of a dialect, in the case its tokens write it in."""
-    return {"jwt": "JWT"}.get(name := min(dialect.types), name)
-
-
-def _table(dialect: str | Dialect) -> Dialect:
-    if isinstance(dialect, Dialect):
-        return dialect
-    if dialect not in DIALECTS:
-        raise ConfigurationError(f"no dialect is called {dialect!r}; write one of {', '.join(DIALECTS)}")
-    return DIALECTS[dialect]
-
-
-def _check_grants(scope: object, permissions: object) -> None:
-    if isinstance(permissions, str) or not isinstance(scope, str | None):
-        raise ConfigurationError("scope= is one space-joined string, permissions= a collection of strings")
-
-
-def _put(claims: dict[str, object], path: ClaimPath, value: object) -> None:
-    """Write a claim that may stand inside others."""
-    *parents, name = path
-    for parent in parents:
-        inner: dict[str, object] = {}
-        claims[parent] = inner
-        claims = inner
-    claims[name] = value
+def is_named_by(configured: TrustedIssuer, issuer: LocalIssuer) -> bool:
+    """Tell whether settings name exactly this issuer, and its audience among theirs."""
+    return configured.issuer == issuer.issuer and issuer.audience in configured.settings.audiences

@@ -1,4 +1,4 @@
-"""What an issuer in this process publishes, and whether it can be had just now: a `KeySource` that remembers nothing."""
+"""What an issuer in this process publishes, and whether it can be had just now: a key source that remembers nothing."""
 
 from __future__ import annotations
 

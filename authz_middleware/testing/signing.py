@@ -17,9 +17,9 @@ from jwt.algorithms import get_default_algorithms
 from .._jose import ALGORITHMS, MIN_SECRET_BYTES, RSA_ALGORITHMS
 from ..errors import ConfigurationError
 
-__all__ = ["SHARED_SECRET", "SigningKey", "encode_segment"]
+__all__ = ["SYMMETRIC", "SigningKey", "encode_segment"]
 
-SHARED_SECRET = "HS256"
+SYMMETRIC = "HS256"
 """The one algorithm whose key is no pair: signer and verifier share it, and nobody publishes it."""
 _ENGINES = get_default_algorithms()
 _CURVES: dict[str, ec.EllipticCurve] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
@@ -62,7 +62,7 @@ class SigningKey:
         Raises:
             ConfigurationError: the key is a shared secret.
         """
-        if self.algorithm == SHARED_SECRET:
+        if self.algorithm == SYMMETRIC:
             raise ConfigurationError(
                 "an HS256 key is a secret and is never published; pass it as TrustedIssuer(secret=)"
             )
@@ -72,7 +72,7 @@ class SigningKey:
 
 
 def _generate(algorithm: str) -> object:
-    if algorithm == SHARED_SECRET:
+    if algorithm == SYMMETRIC:
         return secrets.token_bytes(MIN_SECRET_BYTES)
     if algorithm == "EdDSA":
         return ed25519.Ed25519PrivateKey.generate()
@@ -80,5 +80,5 @@ def _generate(algorithm: str) -> object:
         return ec.generate_private_key(_CURVES[algorithm])
     if algorithm in RSA_ALGORITHMS:
         return rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    known = ", ".join(sorted({*ALGORITHMS, SHARED_SECRET}))
+    known = ", ".join(sorted({*ALGORITHMS, SYMMETRIC}))
     raise ConfigurationError(f"algorithm= is {algorithm!r}, which no key can be made for; write one of {known}")

@@ -1,0 +1,114 @@
+"""What is attacked: every route of an application as requests that reach it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+from starlette.convertors import CONVERTOR_TYPES
+from starlette.types import Scope
+
+from ...audit import RouteEntry
+from ...errors import ConfigurationError
+from ...policy import Access, Policy, Public
+from ...token import AccessToken
+from .wire import Attempt, make_scope
+
+__all__ = ["Target", "targets_of"]
+
+_PARAMETER = re.compile(r"{([a-zA-Z_][a-zA-Z0-9_]*)(?::([a-zA-Z_][a-zA-Z0-9_]*))?}")
+SAMPLES = ("authz-attack", "730313", "7303.13", "00000000-0000-4000-8000-000000730313", "2001-02-03", "a", "1", "en")
+"""Values to fill path parameters with, unlikely to be the path of another route; the first that fits is taken."""
+ANY_METHOD = ("GET", "POST")
+"""What is sent to a route that takes every method."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One request, but for what it carries.
+
+    Attributes:
+        kind: the ASGI type of the connection. method: empty for a WebSocket.
+        path: with values in the place of parameters. host: None: any.
+        route: the path template, to name it. access: what the route states.
+    """
+
+    kind: Literal["http", "websocket"]
+    method: str
+    path: str
+    host: str | None
+    route: str
+    access: Access | None
+
+    def __str__(self) -> str:
+        return f"{self.method or 'WebSocket'} {self.route}"
+
+    @property
+    def is_public(self) -> bool:
+        """Whether it answers callers without credentials."""
+        return isinstance(self.access, Public)
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The grants that the route asks for; empty: none in particular."""
+        if not isinstance(self.access, Policy):
+            return ()
+        return tuple(dict.fromkeys(term.value for terms in self.access.alternatives for term in terms))
+
+    def admits(self, token: AccessToken) -> bool:
+        """Tell whether a token grants what the route asks for."""
+        return not isinstance(self.access, Policy) or self.access.allows(token.grants)
+
+    def scope(self, base_url: str, attempt: Attempt) -> Scope:
+        """Return the ASGI scope of an attempt on this target."""
+        url = urlsplit(base_url)
+        where = f"{url.scheme}://{self.host or url.netloc}{quote(self.path)}"
+        return make_scope(self.kind, self.method, where, attempt)
+
+
+def targets_of(entries: Iterable[RouteEntry], values: Mapping[str, object]) -> Iterator[Target]:
+    """Yield the requests that reach these routes, `values` in the place of path parameters of these names.
+
+    Raises:
+        ConfigurationError: no value is known that fits a parameter.
+    """
+    for entry in entries:
+        host, slash, rest = _fill(_template_of(entry), values).partition("/")
+        for kind, method in _requests(entry):
+            yield Target(kind, method, slash + rest, host or None, entry.path, entry.access)
+
+
+def _template_of(entry: RouteEntry) -> str:
+    """Return the template of a path that leads to an entry; of a tree, something in it."""
+    return f"{entry.path}{SAMPLES[0]}" if entry.kind == "application" else entry.path
+
+
+def _requests(entry: RouteEntry) -> Iterator[tuple[Literal["http", "websocket"], str]]:
+    if entry.kind == "websocket":
+        yield "websocket", ""
+        return
+    for method in entry.methods or ANY_METHOD:
+        yield "http", method
+    if entry.kind == "application":
+        yield "websocket", ""
+
+
+def _fill(template: str, values: Mapping[str, object]) -> str:
+    return _PARAMETER.sub(lambda parameter: _value(template, parameter[1], parameter[2] or "str", values), template)
+
+
+def _value(template: str, name: str, convertor: str, values: Mapping[str, object]) -> str:
+    """Return a value for one path parameter that its convertor takes."""
+    if name in values:
+        return str(values[name])
+    pattern = CONVERTOR_TYPES[convertor].regex
+    for sample in SAMPLES:
+        if re.fullmatch(pattern, sample):
+            return sample
+    raise ConfigurationError(
+        f"attack_suite: no value is known for {{{name}}} of {template}; "
+        f'write attack_suite(…, path_values={{"{name}": "…"}})'
+    )
