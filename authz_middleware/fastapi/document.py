@@ -5,7 +5,7 @@ Sources: OpenAPI 3.1 (security scheme objects), RFC 6749 section 3 (endpoints).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 
 from fastapi import FastAPI
@@ -38,13 +38,14 @@ def document(
     too, mounts around them counted in. A handler's own `authorize(…)` is not seen: document it with the operation.
 
     The issuer's endpoints are discovered when a document is first asked for, and kept while the process lives. As long
-    as they cannot be had, the scheme is OpenID Connect, which every client resolves by itself.
+    as they cannot be had, the scheme is OpenID Connect, which clients resolve by themselves. An issuer whose `keys=` or
+    `secret=` are given is not asked.
 
     Args:
         app: the application that has the middleware; call this after `add_middleware`.
-        issuer: which authorization server clients are sent to, if several are trusted; a document names one.
-        authorization_endpoint: the endpoint a user is sent to, together with token_endpoint; nothing is discovered then.
-        token_endpoint: see there.
+        issuer: which authorization server clients are sent to, if several are trusted: a document names one.
+        authorization_endpoint: where users are sent; with token_endpoint, nothing is discovered.
+        token_endpoint: where clients get tokens.
         open_id_connect: name the issuer's metadata, not its endpoints; nothing is discovered then.
         scopes: a description for each scope. Those that no route's policy names are listed as well, such as `openid`.
 
@@ -55,14 +56,15 @@ def document(
         *_application_faults(app),
         *_endpoint_faults(authorization_endpoint, token_endpoint, open_id_connect=open_id_connect),
         *_scope_faults(scopes),
-    ] or _issuer_faults(app, issuer)
+    ] or _issuer_faults(app, issuer, is_needed=authorization_endpoint is None)
     if faults:
         raise ConfigurationError(*(f"document: {fault}" for fault in faults))
     code_flow = CodeFlow(authorization_endpoint, token_endpoint) if authorization_endpoint and token_endpoint else None
     documentation = Documentation(app, Settings(issuer, code_flow, open_id_connect, dict(scopes or {})))
     _see_to_all(documentation)
     if app.middleware_stack is None:
-        app.user_middleware[:] = [one for one in app.user_middleware if one.cls is not _see_to_all_at_start]
+        earlier: object = _see_to_all_at_start
+        app.user_middleware[:] = [one for one in app.user_middleware if one.cls is not earlier]
         app.add_middleware(_see_to_all_at_start, documentation=documentation)
 
 
@@ -112,10 +114,10 @@ def _scope_faults(scopes: Mapping[str, str] | None) -> Iterator[str]:
         yield 'scopes describes something that is no scope; write {"read:orders": "Read orders"}'
 
 
-def _issuer_faults(app: Starlette, issuer: str | None) -> list[str]:
+def _issuer_faults(app: Starlette, issuer: str | None, *, is_needed: bool) -> list[str]:
     trusted = list(dict.fromkeys(one.issuer for one in installed_issuers(app)))
     choice = " or ".join(f"issuer={name!r}" for name in trusted)
-    if issuer is None and len(trusted) > 1:
+    if is_needed and issuer is None and len(trusted) > 1:
         return [f"several authorization servers are trusted, and a document sends clients to one; write {choice}"]
     if issuer is not None and issuer not in trusted:
         return [f"issuer is none that the middleware trusts; write {choice}, or leave it out"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import compile_path
@@ -58,11 +59,10 @@ class Documentation:
     def _endpoints_to_ask(self) -> Endpoints | None:
         """Return the endpoints to discover; None: they are given, or not wanted, or the issuer is not to be asked.
 
-        An issuer whose keys or secret are given is asked only by a `fetch=` that was given as well: whoever gave the
-        keys may have meant that nothing is fetched.
+        Whoever gives an issuer's keys or secret may mean that nothing is fetched, as tests do.
         """
         trusted = self.trusted()
-        is_offline = trusted.fetch is None and (trusted.keys is not None or trusted.secret is not None)
+        is_offline = trusted.keys is not None or trusted.secret is not None
         if self.settings.code_flow is not None or self.settings.open_id_connect or is_offline:
             return None
         return self._endpoints.setdefault((trusted.issuer, id(trusted.fetch)), Endpoints(trusted))
@@ -116,6 +116,7 @@ def _running_middleware(root: Starlette) -> AuthzMiddleware | None:
 
 
 def _configured_middleware(root: Starlette) -> AuthzMiddleware | None:
-    """Return the innermost one of an application that was not started. Starting it would admit no further middleware."""
+    """Return the innermost one as it is configured: an application that is started admits no further middleware."""
     ours = [one for one in root.user_middleware if isinstance(one.cls, type) and issubclass(one.cls, AuthzMiddleware)]
-    return ours[-1].cls(root.router, *ours[-1].args, **ours[-1].kwargs) if ours else None
+    made: Any = ours[-1].cls(root.router, *ours[-1].args, **ours[-1].kwargs) if ours else None
+    return made if isinstance(made, AuthzMiddleware) else None
