@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Unpack
 
 from ..dialects import AUTH0, Dialect
@@ -21,7 +21,10 @@ from .claims import dates, grants, identity, table_of, type_of, without_none
 from .published import Availability, LiveKeys
 from .signing import SYMMETRIC, SigningKey, encode_segment
 
-__all__ = ["LocalIssuer", "is_named_by"]
+__all__ = ["LocalIssuer", "is_named_by", "with_other_keys"]
+
+KEY_SOURCING = ("keys", "secret", "jwks_uri", "fetch", "key_settings")
+"""The arguments of `TrustedIssuer` that say how keys are had."""
 
 
 class LocalIssuer:
@@ -75,13 +78,13 @@ class LocalIssuer:
     def trusted(self, **options: Unpack[IssuerOptions]) -> TrustedIssuer:
         """Return settings that trust this issuer and follow its keys, without network; Auth0's dialects by default.
 
-        Takes the keyword arguments of `TrustedIssuer`; with `jwks_uri`, `keys` or `secret`, the keys are those.
+        Takes the keyword arguments of `TrustedIssuer`; where they say how keys are had, the keys are those.
 
         Raises:
             ConfigurationError: the settings have a fault, or do not accept what this issuer signs with.
         """
         options.setdefault("dialects", AUTH0)
-        if options.get("secret") is not None or options.get("jwks_uri") is not None or "keys" in options:
+        if any(options.get(name) is not None for name in KEY_SOURCING):
             return TrustedIssuer(self.issuer, self.audience, **options)
         if self.key.algorithm == SYMMETRIC:
             options["secret"] = self.key.private
@@ -100,20 +103,17 @@ class LocalIssuer:
             ConfigurationError: the settings do not accept what this issuer signs with.
         """
         self._check_algorithm(configured)
-        is_shared = self.key.algorithm == SYMMETRIC
-        stand_in = replace(
-            configured,
-            keys=None if is_shared else self.keys,
-            secret=self.key.private if is_shared else None,
-            jwks_uri=None,
-        )
+        if self.key.algorithm == SYMMETRIC:
+            stand_in = with_other_keys(configured, secret=self.key.private)
+        else:
+            stand_in = with_other_keys(configured, keys=self.keys)
         if is_named_by(configured, self):
             return stand_in
         return replace(stand_in, issuer=self.issuer, audience=self.audience)
 
     def _check_algorithm(self, trusted: TrustedIssuer) -> None:
         accepted = trusted.settings.algorithms
-        if not any(key.algorithm in accepted for key in self.published):
+        if self.key.algorithm not in accepted:
             choice = "RS256" if "RS256" in accepted else min(accepted)
             raise ConfigurationError(
                 f"LocalIssuer signs with {self.key.algorithm}, and the settings for {trusted.issuer} accept "
@@ -346,3 +346,12 @@ class LocalIssuer:
 def is_named_by(configured: TrustedIssuer, issuer: LocalIssuer) -> bool:
     """Tell whether settings name exactly this issuer, and its audience among theirs."""
     return configured.issuer == issuer.issuer and issuer.audience in configured.settings.audiences
+
+
+def with_other_keys(
+    trusted: TrustedIssuer, *, keys: KeySource | None = None, secret: bytes | None = None
+) -> TrustedIssuer:
+    """Return settings with these keys, and nothing left of how the configured ones are had."""
+    unset = {field.name: None for field in fields(trusted) if field.name in KEY_SOURCING}
+    algorithms = trusted.algorithms if trusted.secret is None else None  # a secret's are no other key's
+    return replace(trusted, **{**unset, "keys": keys, "secret": secret, "algorithms": algorithms})

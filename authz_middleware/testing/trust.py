@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from starlette.types import ASGIApp
 
@@ -13,7 +12,7 @@ from ..errors import ConfigurationError
 from ..issuers import TrustedIssuer
 from ..keys import StaticJWKS
 from ..validator import AccessTokenValidator
-from .issuer import LocalIssuer, is_named_by
+from .issuer import LocalIssuer, is_named_by, with_other_keys
 
 __all__ = ["trust"]
 
@@ -64,7 +63,7 @@ class _LocalValidator(AccessTokenValidator):
         self, configured: AccessTokenValidator, places: Mapping[TrustedIssuer, LocalIssuer], clock: Callable[[], float]
     ) -> None:
         issuers = [
-            places[trusted].stand_in_for(trusted) if trusted in places else _without_keys(trusted)
+            places[trusted].stand_in_for(trusted) if trusted in places else with_other_keys(trusted, keys=_NO_KEYS)
             for trusted in configured.issuers
         ]
         super().__init__(issuers, max_token_bytes=configured.max_token_bytes, clock=clock)
@@ -106,9 +105,3 @@ def _places_of(issuer: LocalIssuer, configured: Sequence[TrustedIssuer]) -> Sequ
         f"trust: {issuer!r} is none of the issuers this application trusts ({listing}); name the one it stands in for: "
         f'LocalIssuer("{first.issuer}", audience="{min(first.settings.audiences)}")'
     )
-
-
-def _without_keys(trusted: TrustedIssuer) -> TrustedIssuer:
-    """Return settings of which every key is unknown, and nothing is fetched."""
-    algorithms = trusted.algorithms if trusted.secret is None else None
-    return replace(trusted, keys=_NO_KEYS, secret=None, jwks_uri=None, algorithms=algorithms)
