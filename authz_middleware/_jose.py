@@ -8,6 +8,7 @@ Sources: RFC 7515 (JWS), RFC 7517 (JWK), RFC 7518 (JWA), RFC 8037 and RFC 9864 (
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -101,11 +102,15 @@ class UnverifiedToken:
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A public key (or shared secret) bound to exactly one algorithm (RFC 8725 section 3.1)."""
+    """A public key (or shared secret) bound to exactly one algorithm (RFC 8725 section 3.1).
+
+    Two are equal if they have one id, one algorithm and one `fingerprint`, a digest of the key itself.
+    """
 
     kid: str | None
     algorithm: str
-    material: object = field(repr=False)
+    material: object = field(repr=False, compare=False)
+    fingerprint: bytes = field(repr=False)
 
 
 def canonical_algorithm(name: str) -> str:
@@ -267,7 +272,7 @@ def parse_jwk(jwk: object, rsa_algorithm: str = "RS256") -> VerificationKey:
         raise UnusableKey("broken") from None
     if public["kty"] == "RSA" and material.key_size not in RSA_BITS:
         raise UnusableKey("RSA key of a size that is too small or too large")
-    return VerificationKey(kid=kid, algorithm=algorithm, material=material)
+    return VerificationKey(kid, algorithm, material, _digest(json.dumps(public, sort_keys=True).encode()))
 
 
 def _check_jwk_purpose(jwk: Mapping[str, object]) -> None:
@@ -308,7 +313,11 @@ def _check_jwk_size(public: Mapping[str, object]) -> None:
 
 def secret_key(secret: bytes) -> VerificationKey:
     """Make the HS256 key of an issuer that shares a secret with this API. It has no `kid` and matches any."""
-    return VerificationKey(kid=None, algorithm="HS256", material=secret)
+    return VerificationKey(None, "HS256", secret, _digest(secret))
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
 
 
 def verify(token: UnverifiedToken, key: VerificationKey) -> VerifiedClaims:

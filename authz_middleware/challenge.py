@@ -19,10 +19,10 @@ from .errors import (
     InsufficientScope,
     InvalidRequest,
     InvalidToken,
-    KeysUnavailable,
     NoPolicy,
     Reason,
     Refused,
+    Unavailable,
 )
 
 __all__ = ["Challenger", "read_bearer_token", "send_refusal"]
@@ -86,7 +86,7 @@ class Challenger:
 
         Parameters stand in this order: realm, error, error_description, scope, resource_metadata.
         """
-        if isinstance(refused, KeysUnavailable | NoPolicy):
+        if isinstance(refused, Unavailable | NoPolicy):
             return None
         answer = refused.answer
         parameters = [("realm", self.realm)]
@@ -125,7 +125,7 @@ class Challenger:
         challenge = self.challenge(refused)
         if challenge is not None:
             headers.append((b"www-authenticate", challenge.encode("ascii")))
-        if isinstance(refused, KeysUnavailable):
+        if isinstance(refused, Unavailable):
             headers.append((b"retry-after", str(refused.retry_after).encode()))
         return headers, body
 

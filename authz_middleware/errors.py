@@ -26,6 +26,8 @@ __all__ = [
     "NoPolicy",
     "Reason",
     "Refused",
+    "RevocationUnknown",
+    "Unavailable",
 ]
 
 
@@ -60,9 +62,11 @@ class Code(StrEnum):
     INVALID_CLAIM = "invalid_claim"
     WRONG_TENANT = "wrong_tenant"
     PROOF_REQUIRED = "proof_required"
+    REVOKED = "revoked"
     INSUFFICIENT_SCOPE = "insufficient_scope"
     NO_POLICY = "no_policy"
     KEYS_UNAVAILABLE = "keys_unavailable"
+    REVOCATION_UNKNOWN = "revocation_unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +107,15 @@ ANSWERS: Mapping[Code, Answer] = MappingProxyType(
         Code.INVALID_CLAIM: _invalid("A claim of the access token is missing or has the wrong form."),
         Code.WRONG_TENANT: _invalid("The access token belongs to an organization this API does not serve."),
         Code.PROOF_REQUIRED: _invalid("The access token is bound to a key whose proof this API cannot verify."),
+        Code.REVOKED: _invalid("The access token has been revoked."),
         Code.INSUFFICIENT_SCOPE: Answer(
             403, "insufficient_scope", "The access token does not carry the grants this route requires."
         ),
         Code.NO_POLICY: Answer(403, None, "This route states no access policy, so nobody may call it."),
         Code.KEYS_UNAVAILABLE: Answer(503, None, "The keys that verify access tokens cannot be had; try again later."),
+        Code.REVOCATION_UNKNOWN: Answer(
+            503, None, "Whether the access token was revoked cannot be found out; try again later."
+        ),
     }
 )
 
@@ -145,6 +153,7 @@ class Reason(StrEnum):
     NOT_BEFORE_IN_FUTURE = "not_before_in_future"
     ISSUED_IN_FUTURE = "issued_in_future"
     TENANT_NOT_ALLOWED = "tenant_not_allowed"
+    REVOKED = "revoked"
     # kinds of token that are not ours to accept
     OPAQUE = "opaque"
     ENCRYPTED = "encrypted"
@@ -160,6 +169,8 @@ class Reason(StrEnum):
     NEVER_FETCHED = "never_fetched"
     TOO_LONG_WITHOUT_CONTACT = "too_long_without_contact"
     UNKNOWN_KEY_AND_FETCH_FAILED = "unknown_key_and_fetch_failed"
+    TOO_MANY_WAITING = "too_many_waiting"
+    REVOCATION_CHECK_FAILED = "revocation_check_failed"
 
 
 class Refused(Exception):
@@ -224,9 +235,23 @@ class NoPolicy(Refused):
         super().__init__(Code.NO_POLICY, Reason.ROUTE_UNDECORATED)
 
 
-class KeysUnavailable(Refused):
-    """The issuer's keys cannot be had: our outage, not the caller's fault. `retry_after` is in whole seconds."""
+class Unavailable(Refused):
+    """Our outage, not the caller's fault. `retry_after` is in whole seconds."""
+
+    def __init__(self, code: Code, reason: Reason, retry_after: int) -> None:
+        self.retry_after = retry_after
+        super().__init__(code, reason)
+
+
+class KeysUnavailable(Unavailable):
+    """The issuer's keys cannot be had."""
 
     def __init__(self, reason: Reason, retry_after: int) -> None:
-        self.retry_after = retry_after
-        super().__init__(Code.KEYS_UNAVAILABLE, reason)
+        super().__init__(Code.KEYS_UNAVAILABLE, reason, retry_after)
+
+
+class RevocationUnknown(Unavailable):
+    """Whether the token was revoked cannot be found out."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(Code.REVOCATION_UNKNOWN, Reason.REVOCATION_CHECK_FAILED, retry_after)

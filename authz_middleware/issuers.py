@@ -5,7 +5,6 @@ Sources: RFC 8725 sections 3.8 and 3.9 (issuer, audience), RFC 8414 section 2 (i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import combinations
@@ -16,8 +15,8 @@ from ._arguments import ClaimNames, as_bytes, claim_paths, collection_faults, is
 from ._jose import ALGORITHMS, MIN_SECRET_BYTES, canonical_algorithm
 from .dialects import AUTH0, DIALECTS, ClientClasses, Dialect
 from .errors import ConfigurationError
-from .keys import Fetch, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url
-from .keys.remote import OUTAGE_TOLERANCE
+from .keys import Fetch, KeySettings, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url
+from .keys.clients import AsyncClient, is_client
 
 __all__ = ["ClaimNames", "TrustedIssuer"]
 
@@ -42,8 +41,8 @@ class IssuerOptions(TypedDict, total=False):
     roles_claims: ClaimNames | None
     permissions_claims: ClaimNames | None
     tenant_claims: ClaimNames | None
-    fetch: Fetch | None
-    outage_tolerance: float
+    fetch: Fetch | AsyncClient | None
+    key_settings: KeySettings | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +78,9 @@ class TrustedIssuer:
         tenants: the organizations let in; None: all, and tokens without one.
         roles_claims: claims with roles, see `ClaimNames`. permissions_claims: claims with permissions, in place of the
             dialect's. tenant_claims: claims with the tenant, in place of the dialect's.
-        fetch: how keys and metadata are fetched.
-        outage_tolerance: seconds after the last contact during which known keys work while fetches fail; 0 or more.
+        fetch: how keys and metadata are fetched: an `httpx.AsyncClient`, an `httpx2.AsyncClient`, or an async callable
+            `(url, headers) -> keys.Fetched`. A client is not closed, and serves the event loop it was made for.
+        key_settings: the numbers of key sourcing, see `keys.KeySettings`.
 
     Raises:
         ConfigurationError: with every fault found.
@@ -102,8 +102,8 @@ class TrustedIssuer:
     roles_claims: ClaimNames | None = None
     permissions_claims: ClaimNames | None = None
     tenant_claims: ClaimNames | None = None
-    fetch: Fetch | None = field(default=None, repr=False)
-    outage_tolerance: float = OUTAGE_TOLERANCE
+    fetch: Fetch | AsyncClient | None = field(default=None, repr=False)
+    key_settings: KeySettings | None = None
     settings: Settings = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -151,7 +151,7 @@ class TrustedIssuer:
         """What two settings must have in common to share one source of keys, and with it one fetch."""
         if self.secret is not None or self.keys is not None:
             return self
-        return (self.issuer, self.jwks_uri, self.settings.algorithms, id(self.fetch), self.outage_tolerance)
+        return (self.issuer, self.jwks_uri, self.settings.algorithms, id(self.fetch), self.key_settings)
 
     def key_source(self) -> KeySource:
         """Return a source of this issuer's keys. Nothing is fetched before the first token needs it."""
@@ -164,7 +164,7 @@ class TrustedIssuer:
             self.settings.algorithms,
             jwks_uri=self.jwks_uri,
             fetch=self.fetch,
-            outage_tolerance=self.outage_tolerance,
+            settings=self.key_settings or KeySettings(),
         )
 
 
@@ -210,16 +210,23 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
         faults.append(
             f"secret must be at least {MIN_SECRET_BYTES} bytes; use the API's signing secret as it was generated"
         )
-    if trusted.fetch is not None and not callable(trusted.fetch):
-        faults.append("fetch= takes an async callable (url, headers) -> Fetched")
-    return faults
+    return [*faults, *_sourcing_faults(trusted)]
+
+
+def _sourcing_faults(trusted: TrustedIssuer) -> Iterator[str]:
+    fetch, settings = trusted.fetch, trusted.key_settings
+    if fetch is not None and not callable(fetch) and not is_client(fetch):
+        yield "fetch= takes an httpx.AsyncClient, an httpx2.AsyncClient or an async callable (url, headers) -> Fetched"
+    if settings is not None and not isinstance(settings, KeySettings):
+        yield "key_settings= takes KeySettings(…)"
+    for name in ("fetch", "key_settings"):
+        if getattr(trusted, name) is not None and (trusted.keys is not None or trusted.secret is not None):
+            yield f"{name} is for keys that are fetched, and keys= or secret= says they are not; leave one out"
 
 
 def _number_faults(trusted: TrustedIssuer) -> Iterator[str]:
     if not is_number(trusted.leeway) or not 0 <= trusted.leeway <= MAX_LEEWAY:
         yield f"leeway is in seconds, from 0 to {MAX_LEEWAY}"
-    if not is_number(trusted.outage_tolerance) or not 0 <= trusted.outage_tolerance < math.inf:
-        yield "outage_tolerance is in seconds, 0 or more, and finite"
 
 
 def _client_faults(trusted: TrustedIssuer) -> list[str]:

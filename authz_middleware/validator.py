@@ -8,9 +8,11 @@ Sources: RFC 9068 section 4, RFC 8725 section 3, RFC 7519 section 7.2.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from ._jose import (
     DEFAULT_MAX_TOKEN_BYTES,
@@ -23,14 +25,28 @@ from ._jose import (
 )
 from .dialects import Dialect, check_type, looks_like_id_token, read_identity, read_token, select_dialect
 from .dialects.readers import read_audience, read_date, read_required_date, read_string, read_tenant
-from .errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason, Refused
+from .errors import (
+    Code,
+    ConfigurationError,
+    InvalidToken,
+    KeysUnavailable,
+    Reason,
+    Refused,
+    RevocationUnknown,
+)
 from .issuers import TrustedIssuer
-from .keys import KeySource
+from .keys import KeySource, KeyStatus, ManagedKeySource, ReportingKeySource
 from .token import AccessToken
+from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS, VerifiedToken, VerifiedTokens, digest_of
 
 __all__ = ["AccessTokenValidator"]
 
 RETRY_AFTER_SECONDS = 5
+REVOCATION_SECONDS = 5.0
+"""How long an async `revoked` may take."""
+
+Revoked = Callable[[AccessToken], bool | Awaitable[bool]]
+"""An application's own answer to whether a token was revoked before it expires."""
 
 _log = logging.getLogger("authz_middleware")
 
@@ -38,15 +54,20 @@ _log = logging.getLogger("authz_middleware")
 class AccessTokenValidator:
     """Validates access tokens of trusted issuers. Needs no web framework.
 
-    Does not check sender-constraining proofs: a token with `cnf` is refused. Does not ask whether a token was revoked.
+    Does not check sender-constraining proofs: a token with `cnf` is refused. Whether a token was revoked is asked of
+    `revoked` alone.
 
     Args:
         issuers: whom to trust; two with the same issuer must have disjoint audiences.
         max_token_bytes: longer tokens are refused unparsed; up to 131072.
+        max_cached_tokens: how many verified tokens are remembered, so that the next request with one costs little; 0
+            switches that off. max_cached_bytes: the length of them all.
+        revoked: asked about every token, remembered or not, after it was verified; sync or async. If it fails, the
+            request is answered 503.
         clock: epoch seconds.
 
     Raises:
-        ConfigurationError: no issuers, or two that cannot be told apart.
+        ConfigurationError: no issuers, two that cannot be told apart, or an argument that cannot be meant.
     """
 
     def __init__(
@@ -54,12 +75,19 @@ class AccessTokenValidator:
         issuers: Iterable[TrustedIssuer],
         *,
         max_token_bytes: int = DEFAULT_MAX_TOKEN_BYTES,
+        max_cached_tokens: int = MAX_CACHED_TOKENS,
+        max_cached_bytes: int = MAX_CACHED_BYTES,
+        revoked: Revoked | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuers = _check_issuers(issuers)
         if not isinstance(max_token_bytes, int) or not 0 < max_token_bytes <= MAX_TOKEN_BYTES:
             raise ConfigurationError(f"max_token_bytes is a number of bytes from 1 to {MAX_TOKEN_BYTES}")
+        if revoked is not None and not callable(revoked):
+            raise ConfigurationError("revoked is a function of one AccessToken, plain or async, that returns a bool")
         self.max_token_bytes = max_token_bytes
+        self._cache = VerifiedTokens(max_cached_tokens, max_cached_bytes)
+        self._revoked = revoked
         self._clock = clock
         self._by_audience = {(i.issuer, audience): i for i in self.issuers for audience in i.settings.audiences}
         self._by_issuer: dict[str, list[Dialect]] = {}
@@ -67,13 +95,46 @@ class AccessTokenValidator:
             self._by_issuer.setdefault(issuer.issuer, []).extend(issuer.settings.dialects)
         self._keys = _key_sources(self.issuers)
 
+    async def warm_up(self) -> tuple[str, ...]:
+        """Have every issuer's keys before the first token needs them. Return the issuers whose keys cannot be had."""
+        managed = [(i.issuer, source) for i, source in self._keys.items() if isinstance(source, ManagedKeySource)]
+        are_ready = await asyncio.gather(*(source.warm_up() for _, source in managed))
+        missing = (issuer for (issuer, _), is_ready in zip(managed, are_ready, strict=True) if not is_ready)
+        return tuple(dict.fromkeys(missing))
+
+    async def aclose(self) -> None:
+        """End what is under way for keys on this event loop. The validator goes on working if it is asked again."""
+        for source in dict.fromkeys(self._keys.values()):
+            if isinstance(source, ManagedKeySource):
+                await source.aclose()
+
+    def status(self) -> tuple[tuple[str, KeyStatus], ...]:
+        """Return how the keys of each issuer are, by issuer; a key source that does not say is left out."""
+        sources = dict.fromkeys((i.issuer, source) for i, source in self._keys.items())
+        return tuple((issuer, source.status()) for issuer, source in sources if isinstance(source, ReportingKeySource))
+
     async def validate(self, token: str) -> AccessToken:
         """Return the verified access token. The order is the security argument.
 
         Raises:
             InvalidToken: the token must not be accepted; `code` says why.
             KeysUnavailable: the issuer's keys could not be had.
+            RevocationUnknown: whether the token was revoked could not be found out.
         """
+        if not self._cache.is_on or len(token) > self.max_token_bytes:
+            verified = await self._verify(token)
+        else:
+            digest = digest_of(token)
+            known = self._cache.get(digest)
+            if known is None or not await self._still_holds(known):
+                known = await self._verify(token)
+                self._cache.put(digest, known)
+            verified = known
+        if self._revoked is not None:
+            await _check_not_revoked(self._revoked, verified)
+        return verified.token
+
+    async def _verify(self, token: str) -> VerifiedToken:
         unverified = parse(token, self.max_token_bytes)  # RFC 7515 section 5.2
         trusted = self._select_issuer(unverified)  # RFC 8725 sections 3.8, 3.9
         dialect: Dialect | None = None
@@ -86,11 +147,34 @@ class AccessTokenValidator:
             _check_times(claims, now=self._clock(), leeway=trusted.leeway)  # RFC 7519 sections 4.1.4 to 4.1.6
             _check_tenant(claims, dialect, trusted.settings.tenants)
             _check_unbound(claims)
-            return read_token(claims, dialect, identity, trusted.settings.clients, rbac_enforced=trusted.rbac_enforced)
+            accepted = read_token(
+                claims, dialect, identity, trusted.settings.clients, rbac_enforced=trusted.rbac_enforced
+            )
         except Refused as refused:
             refused.issuer = trusted.issuer  # how far validation came, for whoever operates this
             refused.dialect = None if dialect is None else dialect.name
             raise
+        return VerifiedToken(accepted, trusted, unverified.kid, key, accepted.expires_at + trusted.leeway, len(token))
+
+    async def _still_holds(self, known: VerifiedToken) -> bool:
+        """Tell whether all that a remembered token rests on is still so. If not, it is verified anew, or refused there.
+
+        Raises:
+            KeysUnavailable: the issuer's keys could not be had.
+        """
+        if self._clock() >= known.expires_at:
+            return False
+        try:
+            key = await _get_key(self._keys[known.trusted], known.kid, known.key.algorithm)
+        except InvalidToken:
+            key = None
+        except KeysUnavailable as unavailable:
+            unavailable.issuer, unavailable.dialect = known.trusted.issuer, known.token.dialect
+            raise
+        if key is known.key or key == known.key:
+            return True
+        self._cache.drop(lambda entry: entry.trusted is known.trusted and entry.key == known.key)
+        return False
 
     def _select_issuer(self, unverified: UnverifiedToken) -> TrustedIssuer:
         """Return the settings for exactly this `iss` and one of these `aud`. Signs nothing off: both are unverified."""
@@ -137,6 +221,23 @@ def _key_sources(issuers: Iterable[TrustedIssuer]) -> Mapping[TrustedIssuer, Key
             sources[issuer.key_identity] = issuer.key_source()
         by_issuer[issuer] = sources[issuer.key_identity]
     return by_issuer
+
+
+async def _check_not_revoked(revoked: Revoked, verified: VerifiedToken) -> None:
+    """Ask the application whether a token was revoked. What is no clear answer refuses."""
+    answer: object = None
+    try:
+        answer = revoked(verified.token)
+        if inspect.isawaitable(answer):
+            async with asyncio.timeout(REVOCATION_SECONDS):
+                answer = await answer
+    except Exception as error:  # noqa: BLE001 - fail closed, as our outage and not as the caller's fault
+        _log.warning("revoked failed with %s", type(error).__name__)
+    if answer is False:
+        return
+    refused = InvalidToken(Code.REVOKED, Reason.REVOKED) if answer is True else RevocationUnknown(RETRY_AFTER_SECONDS)
+    refused.issuer, refused.dialect = verified.trusted.issuer, verified.token.dialect
+    raise refused
 
 
 async def _get_key(source: KeySource, kid: str | None, algorithm: str) -> VerificationKey:

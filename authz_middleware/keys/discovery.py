@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 from .._jose import JSONFault, parse_json
 from .fetch import Fetch, FetchFailed, check_fetched_url, fetch_document
+from .settings import KeySettings
+from .urls import host_of
 
 __all__ = ["CodeFlow", "discover_code_flow", "discover_jwks_uri", "metadata_urls"]
+
+DEFAULTS = KeySettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +37,19 @@ def metadata_urls(issuer: str) -> tuple[str, str]:
     return (urlunsplit(parts._replace(path=oidc)), urlunsplit(parts._replace(path=oauth)))
 
 
-async def discover_jwks_uri(issuer: str, fetch: Fetch) -> str:
+async def discover_jwks_uri(issuer: str, fetch: Fetch, settings: KeySettings = DEFAULTS) -> str:
     """Return the `jwks_uri` of the issuer's metadata. Only a plain 404 of the first form leads to the second.
 
     Raises:
-        FetchFailed: no metadata, broken metadata, or metadata of another issuer.
+        FetchFailed: no metadata, broken metadata, metadata of another issuer, or a host that is not allowed.
     """
-    return _endpoint(await _fetch_metadata(issuer, fetch), "jwks_uri", issuer)
+    uri = _endpoint(await _fetch_metadata(issuer, fetch, settings), "jwks_uri", issuer)
+    if settings.allowed_hosts is not None and host_of(uri) not in settings.allowed_hosts:
+        raise FetchFailed("host_not_allowed")
+    return uri
 
 
-async def discover_code_flow(issuer: str, fetch: Fetch) -> CodeFlow:
+async def discover_code_flow(issuer: str, fetch: Fetch, settings: KeySettings = DEFAULTS) -> CodeFlow:
     """Return the endpoints of the authorization code flow, by the rules of `discover_jwks_uri`.
 
     Whether the issuer offers that flow to a client is not checked.
@@ -49,20 +57,21 @@ async def discover_code_flow(issuer: str, fetch: Fetch) -> CodeFlow:
     Raises:
         FetchFailed: as there, or the metadata lacks one of the two.
     """
-    metadata = await _fetch_metadata(issuer, fetch)
+    metadata = await _fetch_metadata(issuer, fetch, settings)
     return CodeFlow(
         _endpoint(metadata, "authorization_endpoint", issuer), _endpoint(metadata, "token_endpoint", issuer)
     )
 
 
-async def _fetch_metadata(issuer: str, fetch: Fetch) -> Mapping[str, object]:
+async def _fetch_metadata(issuer: str, fetch: Fetch, settings: KeySettings) -> Mapping[str, object]:
     oidc, oauth = metadata_urls(issuer)
+    get = partial(fetch_document, fetch, headers={}, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes)
     try:
-        response = await fetch_document(fetch, oidc, {})
+        response = await get(oidc)
     except FetchFailed as failure:
         if not failure.absent:
             raise
-        response = await fetch_document(fetch, oauth, {})
+        response = await get(oauth)
     try:
         metadata = parse_json(response.body)
     except JSONFault:

@@ -37,6 +37,16 @@ class KeySet:
         by_id = {(key.kid, key.algorithm): key for key in kept if key.kid is not None}
         return cls(by_id, by_algorithm)
 
+    @property
+    def key_ids(self) -> tuple[str, ...]:
+        """The ids of all keys that have one, sorted."""
+        return tuple(sorted({kid for kid, _ in self.by_id}))
+
+    def keeping(self, old: KeySet) -> KeySet:
+        """Return this set with the very keys of an older one where they are equal, so that `is` tells what changed."""
+        known = {key: key for keys in old.by_algorithm.values() for key in keys}
+        return KeySet.of(known.get(key, key) for keys in self.by_algorithm.values() for key in keys)
+
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
         """Return the key of this id and algorithm; without an id, the only key of the algorithm.
 
@@ -51,7 +61,7 @@ class KeySet:
         return fitting[0] if fitting else None
 
 
-def parse_jwks(data: bytes, algorithms: frozenset[str]) -> KeySet:
+def parse_jwks(data: bytes, algorithms: frozenset[str], *, max_keys: int = MAX_KEYS) -> KeySet:
     """Parse the text of a JWKS for an issuer that may use `algorithms`.
 
     Raises:
@@ -61,10 +71,10 @@ def parse_jwks(data: bytes, algorithms: frozenset[str]) -> KeySet:
         document = parse_json(data)
     except JSONFault:
         raise BrokenJWKS("not_json") from None
-    return parse_jwks_document(document, algorithms)
+    return parse_jwks_document(document, algorithms, max_keys=max_keys)
 
 
-def parse_jwks_document(document: object, algorithms: frozenset[str]) -> KeySet:
+def parse_jwks_document(document: object, algorithms: frozenset[str], *, max_keys: int = MAX_KEYS) -> KeySet:
     """Read a JWKS that is already JSON. An unusable key is skipped; an empty set is valid and withdraws all keys.
 
     Raises:
@@ -73,7 +83,7 @@ def parse_jwks_document(document: object, algorithms: frozenset[str]) -> KeySet:
     jwks = document.get("keys") if isinstance(document, Mapping) else None
     if not isinstance(jwks, list):
         raise BrokenJWKS("not_a_jwks")
-    if len(jwks) > MAX_KEYS:
+    if len(jwks) > max_keys:
         raise BrokenJWKS("too_many_keys")
     rsa = sorted(name for name in algorithms if name.startswith(("RS", "PS")))
     rsa_algorithm = rsa[0] if len(rsa) == 1 else "RS256"

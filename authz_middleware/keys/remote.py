@@ -16,44 +16,40 @@ import contextvars
 import logging
 import math
 import random
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 from .._jose import VerificationKey
 from ..errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason
+from .clients import as_fetch
 from .discovery import discover_jwks_uri
-from .fetch import NOT_MODIFIED, Fetch, Fetched, FetchFailed, HTTPXFetch, fetch_document
+from .fetch import NOT_MODIFIED, Fetched, FetchFailed, fetch_document
+from .freshness import read_lifetime
 from .jwks import BrokenJWKS, KeySet, parse_jwks
+from .settings import KeySettings
+from .status import KeyState, KeyStatus
 
 __all__ = ["RemoteJWKS"]
 
-DEFAULT_LIFETIME = 600.0
-LIFETIME_BOUNDS = (60.0, 3600.0)
-REFRESH_AHEAD = (0.7, 0.9)
-"""A fresh set is refreshed in the background at a random point in this part of its lifetime."""
-DISCOVERY_LIFETIME = 3600.0
-OUTAGE_TOLERANCE = 3600.0
-BACKOFF_BOUNDS = (1.0, 30.0)
-BACKOFF_JITTER = (0.75, 1.25)
-BUCKET_BURST = 2
-BUCKET_SECONDS = 15.0
-MAX_ABSENT = 1024
+DEFAULTS = KeySettings()
 
-_MAX_AGE = re.compile(r'(?:^|[,\s])max-age="?(\d{1,9})', re.IGNORECASE)
 _log = logging.getLogger("authz_middleware")
 
 
 class _TokenBucket:
-    """Allows a burst of fetches for unknown key ids, then one each `BUCKET_SECONDS`."""
+    """Allows a burst of fetches for unknown key ids, then one each `interval` seconds."""
 
-    def __init__(self) -> None:
-        self._level = float(BUCKET_BURST)
+    def __init__(self, burst: int, interval: float) -> None:
+        self._burst = burst
+        self._interval = interval
+        self._level = float(burst)
         self._filled_at = -math.inf
 
     def take(self, now: float) -> bool:
         """Take a token if there is one."""
-        self._level = min(BUCKET_BURST, self._level + max(0.0, now - self._filled_at) / BUCKET_SECONDS)
+        self._level = min(self._burst, self._level + max(0.0, now - self._filled_at) / self._interval)
         self._filled_at = now
         if self._level < 1:
             return False
@@ -68,9 +64,8 @@ class RemoteJWKS:
         issuer: the issuer, for discovery and for logs.
         algorithms: what the issuer may sign with; keys for anything else are skipped.
         jwks_uri: the endpoint; None finds it through the issuer's metadata.
-        fetch: how documents are fetched.
-        outage_tolerance: seconds after the last successful contact during which known keys go on working while
-            fetches fail; 0 ends them with their lifetime.
+        fetch: how documents are fetched: an async callable, an `httpx.AsyncClient` or an `httpx2.AsyncClient`.
+        settings: the numbers.
         clock: monotonic seconds. jitter: a number within two bounds.
     """
 
@@ -80,36 +75,41 @@ class RemoteJWKS:
         algorithms: frozenset[str],
         *,
         jwks_uri: str | None = None,
-        fetch: Fetch | None = None,
-        outage_tolerance: float = OUTAGE_TOLERANCE,
+        fetch: Any = None,
+        settings: KeySettings = DEFAULTS,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._issuer = issuer
         self._algorithms = algorithms
         self._configured_uri = jwks_uri
-        self._fetch = fetch if fetch is not None else HTTPXFetch()
-        self._outage_tolerance = outage_tolerance
+        self._settings = settings
+        self._fetch = as_fetch(fetch, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes)
         self._clock = clock
         self._jitter = jitter
         # the last known good set and when it is due
         self._keys: KeySet | None = None
         self._etag: tuple[str, str] | None = None  # of which endpoint, and the tag
+        self._lifetime = settings.lifetime
+        self._fetched_at: float | None = None
         self._fresh_until = -math.inf
         self._usable_until = -math.inf
         self._refresh_at = -math.inf
         # the endpoint, where it was discovered
-        self._discovered: tuple[str, float] | None = None
+        self._discovered_uri: str | None = None
+        self._discover_at = -math.inf
         # attempts
         self._flight: asyncio.Task[None] | None = None
         self._flights = 0
         self._last_flight_ended = 0
         self._last_good_flight = 0
         self._failures = 0
+        self._last_error: str | None = None
         self._retry_at = -math.inf
-        # key ids nobody published
-        self._bucket = _TokenBucket()
+        # key ids nobody published, and who waits to hear of them
+        self._bucket = _TokenBucket(settings.unknown_key_burst, settings.unknown_key_interval)
         self._absent: dict[tuple[str | None, str], float] = {}  # until when
+        self._searching = 0
 
     async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
         """Return a published key. A known key never waits while the set is fresh, or stale after a failed refresh.
@@ -118,6 +118,10 @@ class RemoteJWKS:
             InvalidToken: the issuer publishes no such key (`unknown_key`).
             KeysUnavailable: it cannot be said: there are no usable keys, or the latest fetch failed.
         """
+        if self._keys is not None and self._clock() < self._refresh_at:  # the usual case, at the least cost
+            key = self._keys.find(kid, algorithm)
+            if key is not None:
+                return key
         flights_before = self._flights
         keys = await self._usable_keys()
         key = keys.find(kid, algorithm)
@@ -128,6 +132,35 @@ class RemoteJWKS:
         if self._failures:
             raise KeysUnavailable(Reason.UNKNOWN_KEY_AND_FETCH_FAILED, self._seconds_to_retry())
         raise InvalidToken(Code.UNKNOWN_KEY, Reason.KEY_NOT_PUBLISHED)
+
+    async def warm_up(self) -> bool:
+        """Have a set of keys before the first token needs one. Tell whether there is one that can be used."""
+        try:
+            await self._usable_keys()
+        except KeysUnavailable:
+            return False
+        return True
+
+    async def aclose(self) -> None:
+        """End the fetch under way on this event loop. The source goes on working if it is asked again."""
+        flight = self._current_flight()
+        if flight is not None:
+            flight.cancel()
+            await asyncio.wait({flight})
+
+    def status(self) -> KeyStatus:
+        """Return how the keys are, without asking for anything."""
+        now = self._clock()
+        usable = self._keys is not None and now < self._usable_until
+        state = KeyState.FRESH if now < self._fresh_until else KeyState.STALE if usable else KeyState.UNAVAILABLE
+        next_attempt = max(self._refresh_at, self._retry_at)
+        return KeyStatus(
+            state=state,
+            age=None if self._fetched_at is None else max(0.0, now - self._fetched_at),
+            last_error=self._last_error,
+            next_refresh=None if not math.isfinite(next_attempt) else max(0.0, next_attempt - now),
+            key_ids=() if self._keys is None else self._keys.key_ids,
+        )
 
     # --- having a set -------------------------------------------------------------------------------------------------
 
@@ -154,12 +187,28 @@ class RemoteJWKS:
         while self._last_flight_ended <= flights_before:
             if self._current_flight() is None and not self._may_ask(self._clock()):
                 return None
-            await self._land()
+            with self._waiting():
+                await self._land()
             if self._keys is not None and (key := self._keys.find(kid, algorithm)) is not None:
                 return key
         if self._last_good_flight > flights_before:
             self._remember_absent(kid, algorithm)
         return None
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """Count whoever waits to hear of an unknown key: anybody can name one, and each of them holds a request open.
+
+        Raises:
+            KeysUnavailable: enough of them wait already.
+        """
+        if self._searching >= self._settings.max_waiting:
+            raise KeysUnavailable(Reason.TOO_MANY_WAITING, 1)
+        self._searching += 1
+        try:
+            yield
+        finally:
+            self._searching -= 1
 
     def _remember_absent(self, kid: str | None, algorithm: str) -> None:
         """Remember what a fetch did not turn up, until the next document or for as long as a new token of the bucket.
@@ -171,8 +220,8 @@ class RemoteJWKS:
         self._absent.pop((kid, algorithm), None)  # entries stand in the order in which they end
         while self._absent and now >= next(iter(self._absent.values())):
             del self._absent[next(iter(self._absent))]
-        if len(self._absent) < MAX_ABSENT:
-            self._absent[kid, algorithm] = now + BUCKET_SECONDS
+        if len(self._absent) < self._settings.max_absent:
+            self._absent[kid, algorithm] = now + self._settings.unknown_key_interval
 
     # --- flights ------------------------------------------------------------------------------------------------------
 
@@ -212,9 +261,12 @@ class RemoteJWKS:
     async def _fly(self, number: int) -> None:
         """Fetch once and record the outcome. Raises nothing: it concerns all who wait, and perhaps nobody does."""
         try:
-            await self._refresh(number)
+            async with asyncio.timeout(self._settings.fetch_seconds):  # discovery included: somebody may be waiting
+                await self._refresh(number)
         except FetchFailed as failure:
-            self._record_failure(failure.kind)
+            self._record_failure(failure.kind, failure.retry_after)
+        except TimeoutError:
+            self._record_failure("timeout")
         except BrokenJWKS as broken:
             self._record_failure(str(broken))
         except Exception as error:  # noqa: BLE001 - a response of an odd type, from a `Fetch` of the application's own
@@ -226,18 +278,25 @@ class RemoteJWKS:
         uri = await self._locate()
         # An ETag holds for the endpoint that gave it (RFC 9110 section 8.8.3).
         conditional = {"If-None-Match": self._etag[1]} if self._etag is not None and self._etag[0] == uri else {}
-        response = await fetch_document(self._fetch, uri, conditional)
+        settings = self._settings
+        response = await fetch_document(
+            self._fetch, uri, conditional, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes
+        )
         if number < self._last_good_flight:
             return  # a later flight, on another event loop, has brought a newer document
-        lifetime = _lifetime(response)
+        lifetime = read_lifetime(response.headers, settings)
         if response.status != NOT_MODIFIED:
             self._replace(response, uri)
+            self._lifetime = settings.lifetime if lifetime is None else lifetime
         elif not conditional:
             raise FetchFailed("not_modified_unasked")
-        self._record_success(lifetime, number)
+        elif lifetime is not None:  # what a 304 leaves out stays as it was (RFC 9111 section 4.3.4)
+            self._lifetime = lifetime
+        self._record_success(number)
 
     def _replace(self, response: Fetched, uri: str) -> None:
-        self._keys = parse_jwks(response.body, self._algorithms)
+        keys = parse_jwks(response.body, self._algorithms, max_keys=self._settings.max_keys)
+        self._keys = keys if self._keys is None else keys.keeping(self._keys)
         etag = response.headers.get("etag")
         self._etag = (uri, etag) if etag and etag.isascii() else None  # what cannot be sent back is not kept
         self._absent.clear()
@@ -245,36 +304,47 @@ class RemoteJWKS:
     async def _locate(self) -> str:
         if self._configured_uri is not None:
             return self._configured_uri
-        if self._discovered is None or self._clock() >= self._discovered[1]:
-            uri = await discover_jwks_uri(self._issuer, self._fetch)
-            self._discovered = (uri, self._clock() + DISCOVERY_LIFETIME)
-        return self._discovered[0]
+        if self._discovered_uri is None or self._clock() >= self._discover_at:
+            await self._discover()
+        return cast("str", self._discovered_uri)
 
-    def _record_success(self, lifetime: float, number: int) -> None:
+    async def _discover(self) -> None:
+        """Read the metadata. If it cannot be had, the last known good endpoint is asked all the same."""
+        try:
+            self._discovered_uri = await discover_jwks_uri(self._issuer, self._fetch, self._settings)
+        except FetchFailed:
+            if self._discovered_uri is None:
+                raise
+        else:
+            self._discover_at = self._clock() + self._settings.discovery_lifetime
+
+    def _record_success(self, number: int) -> None:
         if self._failures:
             _log.info("keys of issuer %s: fetched again", self._issuer)
-        now = self._clock()
-        self._fresh_until = now + lifetime
-        self._usable_until = now + max(lifetime, self._outage_tolerance)
-        self._refresh_at = now + lifetime * self._jitter(*REFRESH_AHEAD)
+        now, settings = self._clock(), self._settings
+        ahead, spread = settings.refresh_ahead, settings.refresh_spread
+        self._fetched_at = now
+        self._fresh_until = now + self._lifetime
+        self._usable_until = now + max(self._lifetime, settings.outage_tolerance)
+        self._refresh_at = now + self._lifetime * self._jitter(ahead - spread, ahead + spread)
         self._failures = 0
+        self._last_error = None
         self._retry_at = now
         self._last_good_flight = number
 
-    def _record_failure(self, kind: str) -> None:
-        shortest, longest = BACKOFF_BOUNDS
-        delay = min(longest, shortest * 2 ** min(self._failures, 10))
+    def _record_failure(self, kind: str, retry_after: float | None = None) -> None:
+        settings = self._settings
+        now, spread = self._clock(), settings.backoff_spread
+        delay = settings.shortest_backoff * 2 ** min(self._failures, 20) * self._jitter(1 - spread, 1 + spread)
+        delay = min(settings.longest_backoff, delay)
+        if retry_after is not None:  # a server that says when to come back is not asked before
+            delay = max(delay, min(settings.longest_retry_after, retry_after))
         self._failures += 1
-        self._retry_at = self._clock() + delay * self._jitter(*BACKOFF_JITTER)
-        self._discovered = None  # perhaps the endpoint moved
+        self._last_error = kind
+        self._retry_at = now + delay
+        self._discover_at = -math.inf  # perhaps the endpoint moved
         if self._failures == 1:
             _log.warning("keys of issuer %s: fetch failed (%s)", self._issuer, kind)
-
-
-def _lifetime(response: Fetched) -> float:
-    shortest, longest = LIFETIME_BOUNDS
-    max_age = _MAX_AGE.search(response.headers.get("cache-control", ""))
-    return DEFAULT_LIFETIME if max_age is None else min(longest, max(shortest, float(max_age[1])))
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

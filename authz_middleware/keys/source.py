@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
 
-from .._jose import ALGORITHMS, VerificationKey, secret_key
+from .._jose import ALGORITHMS, JSONFault, VerificationKey, parse_json, secret_key
 from ..errors import Code, ConfigurationError, InvalidToken, Reason
 from .jwks import BrokenJWKS, parse_jwks_document
+from .status import KeyState, KeyStatus
 
-__all__ = ["KeySource", "SecretKey", "StaticJWKS"]
+__all__ = ["KeySource", "ManagedKeySource", "ReportingKeySource", "SecretKey", "StaticJWKS"]
 
 
 @runtime_checkable
@@ -26,6 +29,28 @@ class KeySource(Protocol):
         ...
 
 
+@runtime_checkable
+class ReportingKeySource(KeySource, Protocol):
+    """A key source that can also say how it is."""
+
+    def status(self) -> KeyStatus:
+        """Return how the keys are, without asking for anything."""
+        ...
+
+
+@runtime_checkable
+class ManagedKeySource(ReportingKeySource, Protocol):
+    """A key source that can also be readied before the first token, and be ended."""
+
+    async def warm_up(self) -> bool:
+        """Have keys before the first token needs one. Tell whether there are some that can be used."""
+        ...
+
+    async def aclose(self) -> None:
+        """End what is under way on this event loop."""
+        ...
+
+
 class StaticJWKS:
     """A fixed JWKS document, for issuers without an endpoint and for tests. Read at construction, never again."""
 
@@ -37,6 +62,28 @@ class StaticJWKS:
                 f"keys= holds no usable key ({broken}); pass a JWKS document such as "
                 '{"keys": [{"kty": "RSA", "kid": "…", "n": "…", "e": "AQAB"}]} with public keys'
             ) from None
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str], algorithms: frozenset[str] = ALGORITHMS) -> Self:
+        """Read a JWKS document from a file, now. Who replaces the file restarts the process.
+
+        Raises:
+            ConfigurationError: there is no such file, or it holds no usable JWKS.
+        """
+        try:
+            document = parse_json(Path(path).read_bytes())
+        except (OSError, JSONFault) as error:
+            raise ConfigurationError(
+                f"StaticJWKS.from_file: {fspath(path)!r} cannot be read as JSON ({type(error).__name__}); "
+                "name a file that holds a JWKS document"
+            ) from None
+        if not isinstance(document, dict):
+            raise ConfigurationError(f"StaticJWKS.from_file: {fspath(path)!r} holds no JWKS document, but other JSON")
+        return cls(document, algorithms)
+
+    def status(self) -> KeyStatus:
+        """Return that the keys do not age."""
+        return KeyStatus(state=KeyState.FRESH, key_ids=self._keys.key_ids)
 
     async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
         """Return the key, at once."""
@@ -55,3 +102,7 @@ class SecretKey:
     async def get(self, kid: str | None, algorithm: str) -> VerificationKey:  # noqa: ARG002 - the protocol's shape
         """Return the key, at once."""
         return self._key
+
+    def status(self) -> KeyStatus:
+        """Return that the secret does not age."""
+        return KeyStatus(state=KeyState.FRESH)

@@ -9,8 +9,7 @@ import pytest
 
 from authz_middleware._jose import ALGORITHMS
 from authz_middleware.errors import Code, ConfigurationError
-from authz_middleware.keys import Fetched, FetchFailed, KeySource, RemoteJWKS
-from authz_middleware.keys.remote import MAX_ABSENT
+from authz_middleware.keys import Fetched, FetchFailed, KeySettings, KeySource, RemoteJWKS
 from authz_middleware.testing import SigningKey
 
 from .helpers import (
@@ -613,11 +612,11 @@ async def test_a_new_document_ends_the_memory() -> None:
 async def test_the_memory_is_bounded() -> None:
     world = World(OLD)
     await world.get()
-    await asyncio.gather(*(refusal(world.source, f"unknown-{number}") for number in range(3 * MAX_ABSENT)))
-    assert len(world.source._absent) == MAX_ABSENT == 1024
+    await asyncio.gather(*(refusal(world.source, f"unknown-{number}") for number in range(3 * KeySettings().max_absent)))
+    assert len(world.source._absent) == KeySettings().max_absent == 1024
     fetches = world.network.fetches
     world.clock.now += 15
-    assert await refusal(world.source, f"unknown-{3 * MAX_ABSENT - 1}") == UNKNOWN
+    assert await refusal(world.source, f"unknown-{3 * KeySettings().max_absent - 1}") == UNKNOWN
     assert world.network.fetches == fetches + 1
 
 
@@ -627,8 +626,8 @@ async def test_what_is_forgotten_makes_room_in_the_memory() -> None:
     world.network.publish(OLD, etag='"one"', cache_control="max-age=3600")
     await world.get()
     world.network.answer(Fetched(304, {"cache-control": "max-age=3600"}, b""))
-    await asyncio.gather(*(refusal(world.source, f"unknown-{number}") for number in range(MAX_ABSENT)))
-    assert len(world.source._absent) == MAX_ABSENT
+    await asyncio.gather(*(refusal(world.source, f"unknown-{number}") for number in range(KeySettings().max_absent)))
+    assert len(world.source._absent) == KeySettings().max_absent
     world.clock.now += 15
     assert await refusal(world.source, "later") == UNKNOWN
     assert list(world.source._absent) == [("later", "ES256")]
@@ -762,7 +761,7 @@ async def test_after_the_hour_a_fetch_under_way_is_awaited_by_everybody() -> Non
 @pytest.mark.parametrize(("tolerance", "seconds"), [(0.0, 600.0), (100.0, 600.0), (601.0, 601.0), (7200.0, 7200.0)])
 @in_loop
 async def test_the_tolerance_of_outages_is_configurable(tolerance: float, seconds: float) -> None:
-    world = World(OLD, outage_tolerance=tolerance)
+    world = World(OLD, settings=KeySettings(outage_tolerance=tolerance))
     await world.get()
     world.network.fail()
     await world.refresh(seconds - 0.01)

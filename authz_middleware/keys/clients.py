@@ -1,0 +1,143 @@
+"""HTTP clients as `Fetch`: the default one, and an `AsyncClient` of the application's own, httpx's or httpx2's.
+
+What a client is for stays the application's: proxies, private certificate authorities, connection pools. The limits
+are kept here, while the body is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import socket
+import ssl
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, cast, runtime_checkable
+from urllib.parse import urlsplit
+
+import httpx
+
+from .fetch import MAX_BYTES, TOTAL_SECONDS, Fetch, Fetched, FetchFailed
+from .urls import is_forbidden_address
+
+__all__ = ["AsyncClient", "ClientFetch", "HTTPXFetch", "as_fetch", "is_client"]
+
+GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+"""For `zlib.decompressobj`: tell the two apart by their first bytes."""
+
+
+class _Response(Protocol):
+    @property
+    def status_code(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    def aiter_raw(self) -> AsyncIterator[bytes]: ...
+
+
+@runtime_checkable
+class AsyncClient(Protocol):
+    """What `httpx.AsyncClient` and `httpx2.AsyncClient` have in common, as far as it is needed here."""
+
+    def stream(self, method: str, url: str, **options: Any) -> AbstractAsyncContextManager[_Response]:
+        """Send a request; the body is read while the block runs."""
+        ...
+
+
+class ClientFetch:
+    """Fetches with a client of the application's own. Never follows redirects, whatever the client is set to."""
+
+    def __init__(self, client: AsyncClient, *, max_bytes: int = MAX_BYTES) -> None:
+        self._client = client
+        self._max_bytes = max_bytes
+
+    async def __call__(self, url: str, headers: Mapping[str, str]) -> Fetched:
+        """Return the response; the body is read no further than its limit.
+
+        Raises:
+            FetchFailed: the body is too large, or coded in a way that cannot be bounded.
+            Exception: whatever the client raises.
+        """
+        return await _get(self._client, url, headers, self._max_bytes)
+
+
+class HTTPXFetch:
+    """The default. A new client for each request: nothing is bound to an event loop, and fetches are rare."""
+
+    def __init__(self, *, seconds: float = TOTAL_SECONDS, max_bytes: int = MAX_BYTES) -> None:
+        self._seconds = seconds
+        self._max_bytes = max_bytes
+        self._tls: ssl.SSLContext | None = None
+
+    async def __call__(self, url: str, headers: Mapping[str, str]) -> Fetched:
+        """Return the response; the body is read no further than its limit.
+
+        Raises:
+            FetchFailed: the body is too large or oddly coded, or the host's address is one no issuer has.
+            httpx.HTTPError: the request failed.
+        """
+        if self._tls is None:  # reading the CA bundle takes tens of milliseconds: once, and off the event loop
+            self._tls = await asyncio.to_thread(httpx.create_ssl_context)
+        is_local = urlsplit(url).scheme == "http"  # loopback, and not to be sent to a proxy in clear text
+        # Connecting and the TLS handshake end by themselves: httpx leaves the socket open where a deadline cuts in.
+        timeout = httpx.Timeout(self._seconds, connect=self._seconds * 0.4)
+        async with httpx.AsyncClient(timeout=timeout, verify=self._tls, trust_env=not is_local) as client:
+            await _check_addresses(url)
+            return await _get(cast("AsyncClient", client), url, headers, self._max_bytes)
+
+
+def as_fetch(fetch: object, *, seconds: float = TOTAL_SECONDS, max_bytes: int = MAX_BYTES) -> Fetch:
+    """Return what an application gave as `fetch=` in the one form that is called: None, a client, or a callable."""
+    if fetch is None:
+        return HTTPXFetch(seconds=seconds, max_bytes=max_bytes)
+    if is_client(fetch):
+        return ClientFetch(cast("AsyncClient", fetch), max_bytes=max_bytes)
+    return cast("Fetch", fetch)
+
+
+def is_client(fetch: object) -> bool:
+    """Tell whether this is an asynchronous client. A synchronous one has the same methods, and would block the loop."""
+    close: Callable[..., object] | None = getattr(fetch, "aclose", None)
+    return isinstance(fetch, AsyncClient) and inspect.iscoroutinefunction(close)
+
+
+async def _get(client: AsyncClient, url: str, headers: Mapping[str, str], max_bytes: int) -> Fetched:
+    wanted = {**headers, "Accept-Encoding": "identity"}
+    async with client.stream("GET", url, headers=wanted, follow_redirects=False) as response:
+        body = await _read(response, max_bytes)
+        names = {name.lower(): value for name, value in response.headers.items()}
+        return Fetched(response.status_code, names, body)
+
+
+async def _read(response: _Response, max_bytes: int) -> bytes:
+    """Read a body within its limit, on the wire and unfolded: a small body must not become a large one."""
+    coding = response.headers.get("content-encoding", "identity").lower()
+    if coding not in {"identity", "gzip", "x-gzip", "deflate"}:
+        raise FetchFailed("compressed")  # not asked for, and not to be unfolded in bounded steps
+    unfold = None if coding == "identity" else zlib.decompressobj(GZIP_OR_ZLIB)
+    read, body = 0, bytearray()
+    async for chunk in response.aiter_raw():
+        read += len(chunk)
+        body += chunk if unfold is None else unfold.decompress(chunk, max_bytes + 1 - len(body))
+        if max(read, len(body)) > max_bytes:
+            raise FetchFailed("too_large")
+    if unfold is not None and not unfold.eof:
+        raise FetchFailed("compressed")
+    return bytes(body)
+
+
+async def _check_addresses(url: str) -> None:
+    """Refuse a name that leads to an address no issuer has. TLS is what keeps the name honest afterwards.
+
+    Raises:
+        FetchFailed: one of its addresses is link-local or a metadata service's.
+    """
+    parts = urlsplit(url)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(
+            parts.hostname, parts.port or parts.scheme, type=socket.SOCK_STREAM
+        )
+    except OSError:
+        return  # perhaps only a proxy knows the name; if nobody does, connecting will say so
+    if any(is_forbidden_address(str(address[4][0])) for address in found):
+        raise FetchFailed("forbidden_address")
