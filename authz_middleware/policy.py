@@ -76,6 +76,13 @@ class Policy:
     def __bool__(self) -> NoReturn:
         raise ConfigurationError(f"{self!r}: `and`, `or` and `not` do not compose policies; write & or |")
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
+        """Refuse to be read from a request, which `Depends(requires)`, without its call, asks FastAPI for."""
+        raise ConfigurationError(
+            'a policy is no part of a request; write Security(requires("read:orders")), with the grants in the call'
+        )
+
     def allows(self, grants: GrantSet) -> bool:
         """Tell whether one alternative holds entirely."""
         return any(all(term.holds(grants) for term in terms) for terms in self.alternatives)

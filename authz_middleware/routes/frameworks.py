@@ -18,7 +18,9 @@ from ..guard import Guard
 
 __all__ = [
     "Dependency",
+    "annotation_of",
     "dependencies_of",
+    "fields_of",
     "find_router",
     "flatten",
     "is_served_as_known",
@@ -155,12 +157,28 @@ def _walk_dependencies(dependant: Any, overrides: Mapping[Any, Any]) -> Iterator
         call = overrides.get(needed.call, needed.call)
         yield Dependency(call, tuple(needed.own_oauth_scopes or ()), dependant.call, needed.name)
         if call is not needed.call:
-            needed = _dependant_of(needed.path, call)  # noqa: PLW2901 - what takes its place is walked instead
+            needed = _dependency_utils().get_dependant(path=needed.path, call=call)  # noqa: PLW2901 - walked instead
         yield from _walk_dependencies(needed, overrides)
 
 
-def _dependant_of(path: str, call: Any) -> Any:
-    return sys.modules["fastapi.dependencies.utils"].get_dependant(path=path, call=call)
+def fields_of(route: Any) -> Iterator[tuple[str, Any]]:
+    """Yield name and annotation of every value that requests give an operation and its dependencies."""
+    waiting = [dependant] if (dependant := getattr(route, "dependant", None)) is not None else []
+    while waiting:
+        dependant = waiting.pop()
+        waiting += dependant.dependencies
+        for place in ("path", "query", "header", "cookie", "body"):
+            for field in getattr(dependant, f"{place}_params"):
+                yield field.name, field.field_info.annotation
+
+
+def annotation_of(function: Any, parameter: str) -> Any:
+    """Return the annotation of a parameter as FastAPI reads it, which evaluates no more than it must."""
+    return _dependency_utils().get_typed_signature(function).parameters[parameter].annotation
+
+
+def _dependency_utils() -> Any:
+    return sys.modules["fastapi.dependencies.utils"]
 
 
 def overrides_of(router: Router) -> Mapping[Any, Any]:

@@ -21,7 +21,6 @@ from ..guard import Guard, Stated
 from ..policy import Access, Policy, Public, suggest
 from .dependencies import dependency_faults
 from .frameworks import (
-    dependencies_of,
     flatten,
     is_served_as_known,
     mounted,
@@ -212,7 +211,7 @@ class RouteMap:
                 f"{path}: @{late} stands above the route decorator, or guards a copy that this route does not serve; "
                 "write it below the route decorator, next to the function"
             )
-        self._faults += [f"{path}: {fault}" for fault in dependency_faults(dependencies_of(route))]
+        self._faults += [f"{path}: {fault}" for fault in dependency_faults(route)]
 
     def _arm(self, route: Any, router: Router) -> Guard:
         """Put the decision in front of a route's application, once. Routes of unknown classes are guarded whole.

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from ..decorators import combine, guarded_await, stated_access
 from ..guard import Guard, Stated
 from ..policy import PUBLIC, Access, Policy, Public, all_of
-from .dependencies import has_requirements, with_dependencies
+from .dependencies import with_dependencies
 from .frameworks import dependencies_of, overrides_of
 
 __all__ = ["add_up", "guard_route", "guard_whole"]
@@ -36,11 +36,11 @@ def guard_route(app: ASGIApp, endpoint: object, route: Any, router: Router) -> G
     whole, by_method = _statements(endpoint)
     needed = tuple(dependencies_of(route))
     stated = with_dependencies(whole, needed)
-    overridden = _overridden(whole, route, router) if has_requirements(needed) else None
+    overridden = _overridden(whole, stated, route, router) if needed else None
     return Guard(app, stated, by_method, overridden=overridden)
 
 
-def _overridden(whole: Stated, route: Any, router: Router) -> Callable[[], Stated | None]:
+def _overridden(whole: Stated, usual: Stated, route: Any, router: Router) -> Callable[[], Stated | None]:
     """Return what asks for the statement while an application overrides dependencies, as its tests do."""
 
     def overridden() -> Stated | None:
@@ -49,7 +49,8 @@ def _overridden(whole: Stated, route: Any, router: Router) -> Callable[[], State
             return None
         stated = with_dependencies(whole, dependencies_of(route, overrides))
         # All that was required was taken away by name: what stands in its place decides.
-        return replace(stated, access=PUBLIC) if stated.access is None else stated
+        is_taken_away = stated.access is None and usual.access is not None
+        return replace(stated, access=PUBLIC) if is_taken_away else stated
 
     return overridden
 
