@@ -19,7 +19,7 @@ from starlette.types import Scope, Send
 from .challenge import Challenger, send_refusal
 from .credentials import Caller, Credentials
 from .errors import ConfigurationError, InsufficientScope, MissingToken, NoPolicy, Refused
-from .observe import Observation
+from .observation import Observation
 from .policy import AUTHENTICATED, PUBLIC, Access, Policy, Public, all_of, decide, suggest
 from .token import AccessToken
 
@@ -31,6 +31,7 @@ __all__ = [
     "bound",
     "context_of",
     "current_context",
+    "hand_over",
     "refuse",
 ]
 
@@ -52,7 +53,6 @@ class RequestContext:
     Attributes:
         token: the validated token; None for an anonymous caller.
         challenger: how this application words refusals.
-        enforces: whether refusals are carried out; False: they are only told to the observer.
         decided: whether access was granted by a policy, `@public` or a public path. Without it no answer may leave.
         started: whether the response has begun, after which no refusal can be sent.
         refusal: the latest refusal raised for this request.
@@ -68,7 +68,6 @@ class RequestContext:
         "_undecorated",
         "challenger",
         "decided",
-        "enforces",
         "refusal",
         "started",
         "token",
@@ -85,17 +84,18 @@ class RequestContext:
     ) -> None:
         self.token = token
         self.challenger = challenger
-        self.enforces = observation is None or observation.observer.enforce
         self.decided = public_path is not None
         self.started = False
         self.refusal: Refused | None = None
         self._undecorated = undecorated
         self._public_path = public_path
-        self._observation = observation
+        self._observation = Observation.unheard() if observation is None else observation
         self._cover: tuple[Access, bool] | None = None  # what a mount around stated, and whether it was met
         self._met: list[Access] = []
         self._token_use = TokenUse.REQUIRED
         self._closed = False
+        if public_path is not None:
+            self._observation.pend(PUBLIC)
 
     def enforce(self, access: Access) -> None:
         """Grant what a route states, or refuse. What was granted once is not decided again.
@@ -105,9 +105,20 @@ class RequestContext:
             InsufficientScope: the token's grants do not meet the policy.
         """
         if self._meet(access) and not isinstance(access, Public):
-            self._tell_allowed(access)
+            self._observation.allowed(access)
 
-    def _meet(self, access: Access) -> bool:
+    def authorize(self, policy: Policy) -> None:
+        """Grant what a handler asks for, or refuse. Not remembered: a connection may ask for ever, each time anew.
+
+        Raises:
+            MissingToken: the caller is anonymous.
+            InsufficientScope: the token's grants do not meet the policy.
+        """
+        self._observation.tell_pending()
+        if self._meet(policy, remember=False):
+            self._observation.allowed(policy)
+
+    def _meet(self, access: Access, *, remember: bool = True) -> bool:
         """Decide, and tell whether anything new was granted."""
         if self._closed:
             raise ConfigurationError(
@@ -115,7 +126,7 @@ class RequestContext:
             )
         is_new = not any(access is met for met in self._met)
         is_granted = is_new and (isinstance(access, Public) or self._check(access))
-        if is_new:
+        if is_new and remember:
             self._met.append(access)
         if not isinstance(access, Public):  # that a helper is public opens no answer; a route's guard does
             self.decided = True
@@ -129,9 +140,7 @@ class RequestContext:
             MissingToken: the caller is anonymous. That holds where refusals are only reported, too: there is no token.
         """
         if self.token is None:
-            refused = MissingToken()
-            self._refuse(refused, None)
-            raise refused
+            raise self._noted(MissingToken())
         return self.token
 
     def token_for_parameter(self, access: Access | None = None) -> AccessToken | None:
@@ -157,26 +166,31 @@ class RequestContext:
         return True
 
     def _refuse(self, refused: Refused, access: Access | None) -> None:
-        """Tell of a refusal, and raise it unless refusals are only reported.
+        """Raise a refusal; where refusals are only reported, tell of it."""
+        if self._observation.enforces:
+            raise self._noted(refused, access)
+        self._observation.refused(refused, access)
 
-        It is remembered: an error handler further in may answer 500 before the refusal has travelled out.
-        """
-        if self._observation is not None:
-            self._observation.refused(refused, access)
-        if self.enforces:
-            self.refusal = refused
-            raise refused
+    def _noted(self, refused: Refused, access: Access | None = None) -> Refused:
+        """Tell of a refusal and remember it: an error handler further in may answer 500 before it has travelled out."""
+        self.refusal = refused
+        self._observation.refused(refused, access, enforced=True)
+        return refused
 
     def refusal_of_undecided(self) -> Refused | None:
         """Tell of an answer nobody decided on, and return what to say instead; None where that is only reported."""
         refused = MissingToken() if self.token is None else NoPolicy()
-        if self._observation is not None:
-            self._observation.refused(refused)
-        return refused if self.enforces else None
+        self._observation.refused(refused)
+        return refused if self._observation.enforces else None
 
-    def _tell_allowed(self, access: Access | None) -> None:
-        if self._observation is not None:
-            self._observation.allowed(access)
+    def begin(self) -> None:
+        """Note that the answer begins: from here on no refusal can be sent."""
+        self.started = True
+        self._observation.tell_pending()
+
+    def answered(self, refused: Refused) -> None:
+        """Note that a refusal is being answered, which the application may have raised by itself."""
+        self._observation.answered(refused)
 
     @contextmanager
     def enforced_route(
@@ -196,9 +210,9 @@ class RequestContext:
         """
         cover, use = self._cover, self._token_use
         granted = self._decide_route(access, path)
-        told = self._told
-        if granted is not None and not covers:
-            self._tell_allowed(granted)
+        if granted is not None:
+            tell = self._observation.pend if covers else self._observation.allowed
+            tell(granted, is_covered=cover is not None)
         self._met.extend(pieces)
         self.decided = True
         self._cover = None if not covers else cover if access is None else (access, granted is not None)
@@ -207,12 +221,8 @@ class RequestContext:
             yield
         finally:
             self._cover, self._token_use = cover, use
-            if granted is not None and covers and self._told == told:  # nothing within had a decision of its own
-                self._tell_allowed(granted)
-
-    @property
-    def _told(self) -> int:
-        return 0 if self._observation is None else self._observation.count
+            if covers:
+                self._observation.tell_pending()
 
     def _decide_route(self, access: Access | None, path: str) -> Access | None:
         """Return what granted access; None: nothing did, which is only so where refusals are reported and no more."""
@@ -232,11 +242,13 @@ class RequestContext:
     def hand_over(self) -> None:
         """Leave the decision to a middleware further in, which validates anew."""
         self.decided = True
+        self._observation.tell_pending()
 
     def close(self) -> None:
         """End the request: whoever still holds this object can no longer use it, and keeps nothing else alive."""
         self._closed = True
-        self._observation = None
+        self._observation.end()
+        self.refusal = None  # its traceback leads back here
 
     @property
     def is_open(self) -> bool:
@@ -268,12 +280,17 @@ def current_context() -> RequestContext:
     return context_of({SCOPE_KEY: _current.get()})
 
 
+def hand_over(scope: Scope) -> None:
+    """Leave the decision to a middleware further in, which validates anew. Before it has told anything itself."""
+    outer = scope.get(SCOPE_KEY)
+    if isinstance(outer, RequestContext):
+        outer.hand_over()
+
+
 @contextmanager
 def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
     """Bind a context to the scope and the context variable while a request is served, and end it afterwards."""
     outer = {key: scope[key] for key in (SCOPE_KEY, "auth", "user") if key in scope}
-    if isinstance(outer.get(SCOPE_KEY), RequestContext):
-        outer[SCOPE_KEY].hand_over()
     scope[SCOPE_KEY] = context
     scope["auth"] = Credentials(context.token)
     scope["user"] = UnauthenticatedUser() if context.token is None else Caller(context.token)
@@ -306,11 +323,12 @@ async def authorize(connection: HTTPConnection, policy: Policy | str) -> None:
         MissingToken: the caller is anonymous; answered with 401.
         InsufficientScope: the policy is not met; answered with 403.
     """
-    context_of(connection.scope).enforce(policy if isinstance(policy, Policy) else all_of(policy))
+    context_of(connection.scope).authorize(policy if isinstance(policy, Policy) else all_of(policy))
 
 
 async def refuse(context: RequestContext, refused: Refused, scope: Scope, send: Send) -> None:
     """Answer a refusal. Once a response has begun it can only be cut off: a WebSocket is closed, HTTP is aborted."""
+    context.answered(refused)
     if not context.started:
         await send_refusal(context.challenger, refused, scope, send)
     elif scope["type"] == "websocket":

@@ -51,7 +51,7 @@ class Gate:
             raise OSError("the answer was refused")  # as servers say that the client has gone; an endless one ends
         if not self._context.started:
             refused = self._refusal_instead_of(message)
-            self._context.started = True
+            self._context.begin()
             if refused is not None:
                 self.has_refused = True
                 await send_refusal(self._context.challenger, refused, self._scope, self._send)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette._utils import get_route_path
 from starlette.types import Scope, Send
@@ -26,23 +26,23 @@ MAX_AGE = 3600
 
 @dataclass(frozen=True, slots=True)
 class ProtectedResource:
-    """What this API publishes about itself: its resource identifier, an https URL, and the issuers it trusts.
-
-    Raises:
-        ConfigurationError: the identifier is no https URL without query and fragment.
-    """
+    """What this API publishes about itself: its resource identifier, an https URL, and the issuers it trusts."""
 
     identifier: str
     authorization_servers: tuple[str, ...]
 
     @classmethod
     def of(cls, identifier: object, issuers: Iterable[TrustedIssuer]) -> ProtectedResource:
-        """Return the resource that an application names, with its issuers."""
+        """Return the resource that an application names, with its issuers.
+
+        Raises:
+            ConfigurationError: this is no https URL without query and fragment; a loopback address may be http.
+        """
         if not isinstance(identifier, str):
             raise ConfigurationError('resource is one URL; write resource="https://api.example.com/"')
         faults = check_url(identifier, "resource")
         if not faults and "?" in identifier:
-            faults.append("resource must not contain a query (RFC 9728 section 1.2); write it without")
+            faults.append("resource should not contain a query (RFC 9728 section 1.2); write it without")
         if not faults and '"' in identifier:
             faults.append("resource must not contain quotes; percent-encode them")
         if faults:
@@ -56,27 +56,25 @@ class ProtectedResource:
         its mount, and says so.
         """
         parts = urlsplit(self.identifier)
-        within = self._path_within(scope["root_path"]) if is_mounted(scope) else None
-        path = WELL_KNOWN + self._path if within is None else scope["root_path"] + WELL_KNOWN + within
-        return f"{parts.scheme}://{parts.netloc}{path}"
+        mount, within = self._split_at_mount(scope) or ("", self._path)
+        return f"{parts.scheme}://{parts.netloc}{mount}{WELL_KNOWN}{within}"
 
     def is_asked_for(self, scope: Scope) -> bool:
         """Tell whether a request asks for the metadata."""
         if scope["type"] != "http" or WELL_KNOWN not in scope["path"]:
             return False
-        path, root_path = get_route_path(scope), scope.get("root_path", "")
-        within = self._path_within(root_path)
-        # Behind a proxy that strips a prefix, servers put the prefix in front of every path.
-        return WELL_KNOWN + self._path in (scope["path"], path) or (within is not None and path == WELL_KNOWN + within)
+        _, within = self._split_at_mount(scope) or ("", self._path)
+        return get_route_path(scope) in {WELL_KNOWN + unquote(self._path), WELL_KNOWN + unquote(within)}
 
     def document(self, scopes: Iterable[str]) -> dict[str, object]:
         """Return the metadata (section 2)."""
-        return {
+        metadata: dict[str, object] = {
             "resource": self.identifier,
             "authorization_servers": list(self.authorization_servers),
             "scopes_supported": sorted(scopes),
             "bearer_methods_supported": ["header"],
         }
+        return {name: value for name, value in metadata.items() if value}  # section 3.2: no parameter without values
 
     async def serve(self, scopes: Iterable[str], scope: Scope, send: Send) -> None:
         """Answer a request for the metadata. Public, to pages of any origin too: it tells what any refusal tells."""
@@ -104,11 +102,16 @@ class ProtectedResource:
         path = urlsplit(self.identifier).path
         return "" if path == "/" else path  # section 3.1: a slash that ends the host is not inserted
 
-    def _path_within(self, root_path: str) -> str | None:
-        """Return the resource's path below `root_path`; None if it is not below."""
-        path = self._path
-        is_below = path == root_path or path.startswith(root_path.rstrip("/") + "/")
-        return path.removeprefix(root_path) if is_below else None
+    def _split_at_mount(self, scope: Scope) -> tuple[str, str] | None:
+        """Return the resource's path in two, that of the mount which led here and the rest; None if it is not below."""
+        if not is_mounted(scope):
+            return None
+        segments = self._path.split("/")
+        mount = scope["root_path"].rstrip("/").split("/")
+        depth = len(mount)
+        if [unquote(segment) for segment in segments[:depth]] != mount:  # servers decode what they hand over
+            return None
+        return "/".join(segments[:depth]), "".join(f"/{segment}" for segment in segments[depth:])
 
 
 def is_mounted(scope: Scope) -> bool:

@@ -21,19 +21,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._jose import DEFAULT_MAX_TOKEN_BYTES
 from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
-from .context import UNDECORATED, RequestContext, bound, refuse
+from .context import UNDECORATED, RequestContext, bound, hand_over, refuse
 from .errors import ConfigurationError, InvalidToken, MissingToken, Refused
 from .gate import Gate
 from .guard import Guard
 from .issuers import TrustedIssuer
 from .metadata import ProtectedResource, is_mounted
-from .observe import Observation, Observer, RequestDecision
+from .observation import Observation
+from .observe import Observer, RequestDecision
 from .policy import Access, requestable
 from .public_paths import PublicPaths
 from .routes import Destination, RouteMap, find_router, guard_whole
 from .startup import announce_invisible, announce_issuers, announce_report_only, announce_unguarded
 from .token import AccessToken
-from .validator import AccessTokenValidator
+from .validator import AccessTokenValidator, Revoked
+from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS
 
 __all__ = ["AuthzMiddleware"]
 
@@ -41,6 +43,10 @@ APPLICATION_KEY = "authz_middleware.application"
 """Where a scope says which application a middleware of ours already serves."""
 
 _log = logging.getLogger("authz_middleware")
+
+
+class StartFailed(RuntimeError):
+    """The application cannot start, through no fault of its configuration."""
 
 
 class AuthzMiddleware:
@@ -58,6 +64,10 @@ class AuthzMiddleware:
             `/.well-known/oauth-protected-resource`, and every challenge leads there.
         on_decision: called with every `RequestDecision`, refused or granted. It changes no answer.
         enforce: False guards nothing: what would be refused is logged and counted in `would_refuse`, and served.
+        max_cached_tokens, max_cached_bytes: bounds of the cache of verified tokens; 0 switches it off.
+        revoked: asked about every verified token, see `AccessTokenValidator`.
+        warm_up: whether the start waits for every issuer's keys: `"off"`, `"try"` to go on without them, `"require"` to
+            fail the start. Only where the server runs the application's lifespan.
 
     Raises:
         ConfigurationError: an argument cannot be meant.
@@ -75,6 +85,10 @@ class AuthzMiddleware:
         resource: str | None = None,
         on_decision: Callable[[RequestDecision], object] | None = None,
         enforce: bool = True,
+        max_cached_tokens: int = MAX_CACHED_TOKENS,
+        max_cached_bytes: int = MAX_CACHED_BYTES,
+        revoked: Revoked | None = None,
+        warm_up: str = "off",
     ) -> None:
         self.app = app
         self.undecorated: Access | None = None
@@ -83,7 +97,14 @@ class AuthzMiddleware:
         self._mapping = threading.Lock()
         self._fault: ConfigurationError | None = None
         try:
-            self.validator = AccessTokenValidator(issuers, max_token_bytes=max_token_bytes)
+            self.validator = AccessTokenValidator(
+                issuers,
+                max_token_bytes=max_token_bytes,
+                max_cached_tokens=max_cached_tokens,
+                max_cached_bytes=max_cached_bytes,
+                revoked=revoked,
+            )
+            self._warm_up = _check_warm_up(warm_up)
             self.public_paths = PublicPaths(public_paths)
             self.undecorated = _check_undecorated(undecorated)
             self._observer = Observer(on_decision, enforce=enforce)
@@ -117,15 +138,32 @@ class AuthzMiddleware:
         """Find configuration errors before the first request, and fail the start by them."""
         try:
             self._route_map(scope)
-        except ConfigurationError as error:
+            await self._fetch_keys()
+        except (ConfigurationError, StartFailed) as error:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             raise
-        await self.app(scope, receive, send)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            await self.validator.aclose()
+
+    async def _fetch_keys(self) -> None:
+        """Have the keys before the first request, where that is wanted.
+
+        Raises:
+            StartFailed: they are required and cannot be had.
+        """
+        if self._warm_up == "off":
+            return
+        missing = await self.validator.warm_up()
+        if missing and self._warm_up == "require":
+            raise StartFailed(f'the keys of {", ".join(missing)} cannot be had, and warm_up is "require"')
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._fault is not None:
             raise self._fault
+        hand_over(scope)
         if self._resource is not None and self._resource.is_asked_for(scope):
             await self._resource.serve(requestable(self._policies(scope)), scope, send)
             return
@@ -137,18 +175,18 @@ class AuthzMiddleware:
         is_preflight = False
         if isinstance(refused, InvalidToken):
             refused.scope = destination.scopes
-        elif refused is None and token is None and not is_public_path and route_map is not None and self._enforces:
+        elif refused is None and token is None and not is_public_path and route_map is not None:
             is_preflight = destination.found is None and _is_preflight(scope)
             if not is_preflight and not destination.is_public:
                 refused = MissingToken(destination.scopes)
         challenger = self._challenger_for(scope)
-        observation = Observation(self._observer, scope.get("method", "WEBSOCKET"), destination, token)
+        method = scope["method"] if scope["type"] == "http" else None
+        observation = Observation(self._observer, method, destination, token)
         if refused is not None:
             observation.refused(refused, destination.access)
             if self._enforces:
                 await send_refusal(challenger, refused, scope, send)
                 return
-            observation.is_settled = True  # that nobody is logged in follows from it, and is not told again
         public_path = scope["path"] if is_public_path else None
         context = RequestContext(
             token, challenger, undecorated=self.undecorated, public_path=public_path, observation=observation
@@ -176,8 +214,9 @@ class AuthzMiddleware:
         route_map = self._route_map(scope)
         if route_map is not None:
             return route_map.statements()
-        stated = self._guarded_whole(scope).stated.access
-        return () if stated is None else (stated,)
+        guard = self._guarded_whole(scope)
+        stated = (guard.stated.access, *(by_method.access for by_method in guard.by_method.values()))
+        return [access for access in stated if access is not None]
 
     def _guarded_whole(self, scope: Scope) -> Guard:
         """Put the decision in front of everything: of the application behind, no routes can be seen.
@@ -258,6 +297,12 @@ def _check_undecorated(undecorated: str) -> Access | None:
     if not isinstance(undecorated, str) or undecorated not in UNDECORATED:
         raise ConfigurationError('undecorated is "refuse" or "authenticated"')
     return UNDECORATED[undecorated]
+
+
+def _check_warm_up(warm_up: str) -> str:
+    if not isinstance(warm_up, str) or warm_up not in {"off", "try", "require"}:
+        raise ConfigurationError('warm_up is "off", "try" or "require"')
+    return warm_up
 
 
 def _check_realm(realm: str) -> str:

@@ -2,19 +2,26 @@
 
 Nothing here decides. No token text, claim value or library message is ever written: a line names codes, reasons,
 what the application itself wrote (route templates, policies, issuers) and dialects.
+
+Where OpenTelemetry records a span, each decision sets these string attributes of it, the empty string where there is
+nothing to say, so that a later decision leaves nothing of an earlier one behind: `authz.decision` (`allowed`, `refused`
+or `would_refuse`), `authz.code`, `authz.reason`, `authz.policy`, `authz.route`, `authz.issuer`, `authz.dialect`. They
+are named by their subject, as OpenTelemetry advises; its conventions have no names for these.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from .errors import ANSWERS, Code, ConfigurationError, Reason, Refused
-from .policy import Access, Decision, Policy, decide
+from .errors import ANSWERS, Code, ConfigurationError, Reason
+from .policy import Access, Decision
 from .token import AccessToken
 
 try:
@@ -22,9 +29,7 @@ try:
 except ImportError:  # an extra of the application's: without it there is no span to write to
     get_current_span = None  # type: ignore[assignment]
 
-__all__ = ["Observation", "Observer", "RequestDecision"]
-
-KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY", "WEBSOCKET"})
+__all__ = ["Observer", "RequestDecision"]
 
 _log = logging.getLogger("authz_middleware")
 
@@ -38,9 +43,10 @@ class RequestDecision:
         enforced: False where the application only reports (`enforce=False`): a refused request was served all the same.
         code: what the client is told; None where access was granted.
         reason: why a request was refused, in more detail; None where access was granted.
-        method: the HTTP method; `WEBSOCKET` for a handshake; `OTHER` for what is no method of HTTP's registry.
+        method: the HTTP method; `WEBSOCKET` for a handshake; `OTHER` for a method that is not in common use.
         route: the template of the route, such as `/orders/{id}`; None where no route matches.
-        policy: what was asked; None where the token was refused before a policy was reached or the route states none.
+        policy: what was asked: what the route states, with the mounts around it, or what `authorize` was given; where
+            one of these refused, that one. None where nothing is stated.
         issuer: the configured issuer; None where the token named none that is trusted.
         dialect: name of the dialect the token was read with, as far as reading came.
         token: the validated token; None for an anonymous caller and for a token that was refused.
@@ -82,12 +88,13 @@ class Observer:
     """
 
     def __init__(self, on_decision: Callable[[RequestDecision], object] | None = None, *, enforce: bool = True) -> None:
-        if on_decision is not None and (not callable(on_decision) or inspect.iscoroutinefunction(on_decision)):
+        if on_decision is not None and not _is_plain(on_decision):
             raise ConfigurationError("on_decision is a plain function of one decision; write def on_decision(decision)")
         if not isinstance(enforce, bool):
             raise ConfigurationError("enforce is True, or False to report only what would be refused")
         self.enforce = enforce
         self.would_refuse: Counter[tuple[str, str | None]] = Counter()
+        self._counting = threading.Lock()  # sync handlers are refused in threads
         self._on_decision = on_decision
 
     @property
@@ -96,24 +103,15 @@ class Observer:
         return self._on_decision is not None or _recording_span() is not None
 
     def tell(self, decision: RequestDecision) -> None:
-        """Log a refusal, mark the span, call the hook."""
+        """Log a refusal, mark the span, call the hook. Whoever looks on does not change what is decided."""
         if not decision.allowed:
             self._log_refusal(decision)
-        span = _recording_span()
-        if span is not None:
-            span.set_attributes(_attributes(decision))
+        _call("the span", _mark_span, decision)
         if self._on_decision is not None:
-            try:
-                self._on_decision(decision)
-            except Exception as error:  # noqa: BLE001 - whoever looks on must not change what is decided
-                _log.error("on_decision failed with %s", type(error).__name__)  # its text may hold claims
+            _call("on_decision", self._on_decision, decision)
 
     def _log_refusal(self, decision: RequestDecision) -> None:
-        words = "refused"
-        if not self.enforce:
-            key = (str(decision.code), decision.route)
-            self.would_refuse[key] += 1
-            words = f"would refuse ({self.would_refuse[key]})"
+        words = "refused" if decision.enforced else f"would refuse ({self._count(decision)})"
         _log.info(
             "%s %s %s: code=%s reason=%s policy=%r issuer=%s dialect=%s",
             words,
@@ -126,60 +124,53 @@ class Observer:
             decision.dialect or "-",
         )
 
-
-class Destination(Protocol):
-    """Where a request leads."""
-
-    @property
-    def path(self) -> str | None:
-        """The template of its route; None where there is none."""
+    def _count(self, decision: RequestDecision) -> int:
+        key = (str(decision.code), decision.route)
+        with self._counting:
+            self.would_refuse[key] += 1
+            return self.would_refuse[key]
 
 
-@dataclass(slots=True)
-class Observation:
-    """What is told about one request. Where it leads is looked up only if somebody listens.
+def _is_plain(hook: object) -> bool:
+    """Tell whether a hook does its work when it is called with one argument."""
+    if isinstance(hook, type) or not callable(hook):
+        return False
+    function: Callable[..., object] = hook
+    while isinstance(function, functools.partial):
+        function = function.func
+    postpones = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    if any(test(part) for test in postpones for part in (function, type(function).__call__)):
+        return False
+    return _takes_one(hook)
 
-    `count` is the number of decisions so far. `is_settled`: the token was refused, and yet the request is served; what
-    follows from that is not told again.
-    """
 
-    observer: Observer
-    method: str
-    destination: Destination
-    token: AccessToken | None = None
-    count: int = 0
-    is_settled: bool = False
+def _takes_one(hook: Callable[..., object]) -> bool:
+    try:
+        signature = inspect.signature(hook)
+    except (TypeError, ValueError):  # what is written in C need not show one
+        return True
+    try:
+        signature.bind(None)
+    except TypeError:
+        return False
+    return True
 
-    def allowed(self, policy: Access | None) -> None:
-        """Tell that access was granted."""
-        self.count += 1
-        if not self.is_settled and self.observer.sees_allowed:
-            self._tell(policy, None)
 
-    def refused(self, refused: Refused, policy: Access | None = None) -> None:
-        """Tell that access was refused, or would have been."""
-        self.count += 1
-        if not self.is_settled:
-            self._tell(policy, refused)
+def _call(name: str, listener: Callable[[RequestDecision], object], decision: RequestDecision) -> None:
+    try:
+        answer = listener(decision)
+    except Exception as error:  # noqa: BLE001 - whoever looks on must not change what is decided
+        _log.error("%s failed with %s", name, type(error).__name__)  # its text may hold claims
+        return
+    if inspect.iscoroutine(answer):
+        answer.close()
+        _log.error("%s returned a coroutine, which nobody awaits; write a plain function", name)
 
-    def _tell(self, policy: Access | None, refused: Refused | None) -> None:
-        token = self.token
-        read = token if token is not None else refused
-        self.observer.tell(
-            RequestDecision(
-                allowed=refused is None,
-                enforced=self.observer.enforce,
-                code=None if refused is None else refused.code,
-                reason=None if refused is None else refused.reason,
-                method=self.method if self.method in KNOWN_METHODS else "OTHER",
-                route=self.destination.path,
-                policy=policy,
-                issuer=None if read is None else read.issuer,
-                dialect=None if read is None else read.dialect,
-                token=token,
-                detail=decide(policy, token) if token is not None and isinstance(policy, Policy) else None,
-            )
-        )
+
+def _mark_span(decision: RequestDecision) -> None:
+    span = _recording_span()
+    if span is not None:
+        span.set_attributes(_attributes(decision))
 
 
 def _recording_span() -> Any:
@@ -191,14 +182,14 @@ def _recording_span() -> Any:
 
 
 def _attributes(decision: RequestDecision) -> dict[str, str]:
-    words = {(True, True): "allowed", (True, False): "allowed", (False, True): "refused"}
+    outcome = "allowed" if decision.allowed else "refused" if decision.enforced else "would_refuse"
     attributes = {
-        "authz.decision": words.get((decision.allowed, decision.enforced), "would_refuse"),
-        "authz.policy": None if decision.policy is None else repr(decision.policy),
-        "authz.route": decision.route,
+        "authz.decision": outcome,
         "authz.code": decision.code,
         "authz.reason": decision.reason,
+        "authz.policy": None if decision.policy is None else repr(decision.policy),
+        "authz.route": decision.route,
         "authz.issuer": decision.issuer,
         "authz.dialect": decision.dialect,
     }
-    return {name: str(value) for name, value in attributes.items() if value is not None}
+    return {name: "" if value is None else str(value) for name, value in attributes.items()}
