@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import httpx
@@ -561,7 +561,7 @@ def test_the_scheme_names_the_discovered_endpoints_and_the_scopes_in_use() -> No
     app = guarded(online(network))
     document(app, scopes={"read": "Read orders", "openid": "Log in"})
     for path in ("/1", "/2", "/3", "/4", "/5"):
-        app.get(path)(requires("read", "many")(answer))
+        app.get(path)(requires("read", "many", *(["three"] if path < "/4" else []))(answer))
     app.post("/2")(requires(policy.any_of("few", policy.permission("few")) & policy.role("manager"))(answer))
     app.get("/public")(public(answer))
     served = client(app).get("/openapi.json").json()
@@ -571,6 +571,7 @@ def test_the_scheme_names_the_discovered_endpoints_and_the_scopes_in_use() -> No
             "many": "Used by GET /1, GET /2, GET /3 and 2 more.",
             "openid": "Log in",
             "read": "Read orders",
+            "three": "Used by GET /1, GET /2, GET /3.",
         }
     )
     assert network.asked == [METADATA]
@@ -606,12 +607,14 @@ def test_open_id_connect_is_not_discovered() -> None:
 
 
 @pytest.mark.parametrize("given", ["keys", "secret"])
-def test_an_issuer_whose_keys_are_given_is_not_asked(given: str) -> None:
+def test_an_issuer_whose_keys_are_given_is_not_asked(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network()
+    monkeypatch.setattr(endpoints, "as_fetch", lambda *_, **__: network)
     keys: dict[str, Any] = {"keys": LOCAL.jwks()} if given == "keys" else {"secret": "s" * 32}
-    app = documented(TrustedIssuer(ISSUER, AUDIENCE, fetch=network, **keys))
+    app = documented(TrustedIssuer(ISSUER, AUDIENCE, **keys))
     assert scheme(client(app).get("/openapi.json").json()) == OPEN_ID_CONNECT
     assert network.asked == []
+    assert scheme(documented(TrustedIssuer(ISSUER, AUDIENCE)).openapi()) == code_flow({})  # as others are
 
 
 def test_within_trust_nothing_is_fetched_and_afterwards_it_is() -> None:
@@ -734,6 +737,29 @@ def test_a_document_made_on_a_running_loop_does_not_block_it() -> None:
     assert scheme(valid(asyncio.run(main()))) == OPEN_ID_CONNECT
     assert network.asked == []
     assert scheme(app.openapi()) == code_flow({})  # an export script has no loop
+
+
+def test_a_client_of_the_applications_own_is_used_on_its_own_loop_only() -> None:
+    network = Network()
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        fetched = await network(str(request.url), {})
+
+        async def body() -> AsyncIterator[bytes]:
+            yield fetched.body
+
+        return httpx.Response(fetched.status, content=body())
+
+    async def main() -> dict[str, Any]:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as fetch:
+            app = documented(TrustedIssuer(ISSUER, AUDIENCE, fetch=fetch))
+            exported = await asyncio.to_thread(app.openapi)
+            assert scheme(exported) == OPEN_ID_CONNECT
+            assert network.asked == []
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as asked:
+                return dict((await asked.get("/openapi.json")).json())
+
+    assert scheme(valid(asyncio.run(main()))) == code_flow({})
 
 
 def test_a_caller_who_may_not_see_the_document_causes_no_request() -> None:

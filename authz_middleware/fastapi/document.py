@@ -39,7 +39,7 @@ def document(
 
     The issuer's endpoints are discovered when a document is first asked for, and kept while the process lives. As long
     as they cannot be had, the scheme is OpenID Connect, which clients resolve by themselves. An issuer whose `keys=` or
-    `secret=` are given is not asked.
+    `secret=` are given is not asked; nor is one whose `fetch=` is an HTTP client, by an export without an event loop.
 
     Args:
         app: the application that has the middleware; call this after `add_middleware`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,6 +49,12 @@ class Documentation:
         endpoints = self._endpoints_to_ask()
         if endpoints is not None:
             await endpoints.discover()
+
+    def prepare_without_a_loop(self) -> None:
+        """Do the same where no event loop runs; not with a client of the application's, which serves one loop only."""
+        endpoints = self._endpoints_to_ask()
+        if endpoints is not None and not endpoints.needs_its_loop:
+            asyncio.run(endpoints.discover())
 
     def scheme(self) -> tuple[Scheme, bool]:
         """Return the scheme as far as it is known, and whether asking the issuer cannot better it."""

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from ..issuers import TrustedIssuer
-from ..keys import FetchFailed, HTTPXFetch
+from ..keys import FetchFailed, KeySettings
+from ..keys.clients import as_fetch, is_client
 from ..keys.discovery import CodeFlow, discover_code_flow
 
 __all__ = ["Endpoints"]
@@ -25,11 +26,17 @@ class Endpoints:
     Args:
         trusted: the issuer; its metadata is fetched by its own `fetch=`.
         clock: monotonic seconds.
+
+    Attributes:
+        code_flow: the endpoints; None: they have not been had yet.
+        needs_its_loop: whether the issuer can be asked on the application's own event loop only.
     """
 
     def __init__(self, trusted: TrustedIssuer, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._issuer = trusted.issuer
-        self._fetch = trusted.fetch if trusted.fetch is not None else HTTPXFetch()
+        self._settings = settings = trusted.key_settings or KeySettings()
+        self._fetch = as_fetch(trusted.fetch, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes)
+        self.needs_its_loop = is_client(trusted.fetch)
         self._clock = clock
         self._retry_at: float | None = None
         self._flight: asyncio.Task[None] | None = None
@@ -54,6 +61,6 @@ class Endpoints:
 
     async def _ask(self) -> None:
         try:
-            self.code_flow = await discover_code_flow(self._issuer, self._fetch)
+            self.code_flow = await discover_code_flow(self._issuer, self._fetch, self._settings)
         except FetchFailed:
             self._retry_at = self._clock() + RETRY_SECONDS

@@ -47,7 +47,7 @@ class GuardedSchema:
         if plain is not self._made:
             self._base = plain
         if not _is_in_loop():
-            asyncio.run(self.documentation.prepare())
+            self.documentation.prepare_without_a_loop()
         scheme, is_final = self.documentation.scheme()
         made_from = (self.documentation.accesses(self._app, self.host), scheme)
         if plain is self._made and made_from == self._made_from:
