@@ -302,7 +302,8 @@ def test_a_second_client_claim_must_agree(dialect: Dialect) -> None:
 @pytest.mark.parametrize("audience", [ISSUER.audience, "another", "first-party-app"])
 @pytest.mark.parametrize("dialect", DIALECTS.values(), ids=lambda dialect: dialect.name)
 def test_the_marks_of_an_id_token(dialect: Dialect, audience: str, mark: str) -> None:
-    token = ISSUER.token(dialect, aud=audience, **{mark: "x"})
+    marks: dict[str, Any] = {mark: "x"}
+    token = ISSUER.token(dialect, aud=audience, **marks)
     assert refused(token, validator(dialects=[dialect])) == ("id_token", "id_token_mark")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Unpack
 
 from ..dialects import AUTH0, Dialect
@@ -323,12 +323,7 @@ class LocalIssuer:
         )
 
     def _validate(self, token: str, trusted: TrustedIssuer) -> AccessToken:
-        """Validate a token without an event loop: keys in the process never wait, unless they hang."""
-        if self._live_keys.availability is not Availability.PUBLISHED:
-            raise ConfigurationError(
-                f"access_token: the keys of this issuer are {self._live_keys.availability}, so no handler gets a "
-                "token; call issuer.recover() first, or make the token before"
-            )
+        """Validate a token without an event loop's help: keys in the process never wait, unless they hang."""
         validation = AccessTokenValidator([trusted], clock=self.clock).validate(token)
         try:
             validation.send(None)
@@ -336,11 +331,18 @@ class LocalIssuer:
             result: AccessToken = validated.value
             return result
         except Refused as refused:
-            raise ConfigurationError(
-                f"access_token: a token with these claims is refused ({refused.code}, {refused.reason}), so no handler "
-                "gets it; mend the claims, or send the signed string, issuer.token(…), to see the refusal"
-            ) from refused
-        raise RuntimeError("the validation of a token waited, although its keys are in the process")
+            raise self._not_for_handlers(f"is refused ({refused.code}, {refused.reason})") from refused
+        finally:
+            validation.close()
+        raise self._not_for_handlers("waits for its key")
+
+    def _not_for_handlers(self, what: str) -> ConfigurationError:
+        availability = self._live_keys.availability
+        if availability is Availability.PUBLISHED:
+            advice = "mend the claims, or send the signed string, issuer.token(…), to see the refusal"
+        else:
+            advice = f"the keys are {availability}: call issuer.recover() first, or make the token before"
+        return ConfigurationError(f"access_token: a token with these claims {what}, so no handler gets it; {advice}")
 
 
 def is_named_by(configured: TrustedIssuer, issuer: LocalIssuer) -> bool:
@@ -352,6 +354,7 @@ def with_other_keys(
     trusted: TrustedIssuer, *, keys: KeySource | None = None, secret: bytes | None = None
 ) -> TrustedIssuer:
     """Return settings with these keys, and nothing left of how the configured ones are had."""
-    unset = {field.name: None for field in fields(trusted) if field.name in KEY_SOURCING}
     algorithms = trusted.algorithms if trusted.secret is None else None  # a secret's are no other key's
-    return replace(trusted, **{**unset, "keys": keys, "secret": secret, "algorithms": algorithms})
+    return replace(
+        trusted, keys=keys, secret=secret, algorithms=algorithms, jwks_uri=None, fetch=None, key_settings=None
+    )

@@ -148,7 +148,7 @@ def test_time_is_the_local_issuer_s_clock() -> None:
 
 def test_an_algorithm_the_application_does_not_accept_is_said() -> None:
     signing_otherwise = trust(starlette_app(), local(key=SigningKey("ES256")))
-    says = r'accept PS256, RS256; write LocalIssuer\(…, algorithm="RS256"\)'
+    says = r'accept EdDSA, RS256; write LocalIssuer\(…, algorithm="RS256"\)'
     with pytest.raises(ConfigurationError, match=says), signing_otherwise:
         pytest.fail("its tokens would be refused")
     sharing_nothing = trust(starlette_app(acme(secret=SECRET)), local())

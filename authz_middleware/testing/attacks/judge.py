@@ -36,7 +36,7 @@ def find_fault(answer: Answer, allowed: Collection[Code], attempt: Attempt, meth
 
 def _is_allowed(status: int, code: object, allowed: Collection[Code], *, has_body: bool) -> bool:
     fitting = {each.value for each in allowed if ANSWERS[each].status == status}
-    return code in fitting if has_body else bool(fitting)
+    return (isinstance(code, str) and code in fitting) if has_body else bool(fitting)
 
 
 def _listing(allowed: Collection[Code]) -> str:

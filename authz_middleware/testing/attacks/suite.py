@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from anyio.from_thread import start_blocking_portal
 from starlette.types import ASGIApp
@@ -50,7 +51,7 @@ def attack_suite(
     Args:
         app: the application, its `AuthzMiddleware` included.
         issuer: whom it trusts while it is attacked, see `trust`; a new `LocalIssuer()` if left out.
-        dialect: the dialect of the tokens; the first that the application accepts if left out.
+        dialect: the dialect of the tokens; if left out, one the application accepts, with permissions if it can be.
         claims: claims without which a good token is not good here.
         path_values: values for path parameters, by the parameter's name; needed for convertors of your own.
         base_url: scheme and host of the requests.
@@ -71,7 +72,7 @@ def attack_suite(
     return test_attacks
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Battle:
     """One application under attack; the fields are the arguments of `attack_suite`."""
 
@@ -88,25 +89,29 @@ class _Battle:
         Raises:
             AssertionError: somebody got in or was refused in a wrong way, or there is nothing to attack.
         """
-        targets = list(targets_of(route_table(self.app).entries, self.path_values))
-        if all(target.is_public for target in targets):
+        if all(target.is_public for target in self.targets):
             raise AssertionError("attack_suite: no route of this application is guarded, so there is nothing to attack")
         with trust(self.app, self.issuer), start_blocking_portal() as portal:
-            count, faults = portal.call(self._storm, attack, targets)
+            count, faults = portal.call(self._storm, attack)
         if faults:
             left_out = f"\n  and {len(faults) - MAX_LISTED} more" if len(faults) > MAX_LISTED else ""
             listing = "\n  ".join(faults[:MAX_LISTED])
             raise AssertionError(f"attack {attack}: not refused as it must be\n  {listing}{left_out}")
         return count
 
-    async def _storm(self, attack: Attack, targets: Sequence[Target]) -> tuple[int, list[str]]:
+    @cached_property
+    def targets(self) -> tuple[Target, ...]:
+        """The application's routes, listed when the first attack begins: that takes a while where there are classes."""
+        return tuple(targets_of(route_table(self.app).entries, self.path_values))
+
+    async def _storm(self, attack: Attack) -> tuple[int, list[str]]:
         """Send one attack to every target it concerns; return how many, and what was wrong with the answers."""
         validators = [middleware.validator for middleware in installed_middlewares(self.app)]
         forge = self._forge(validators)
         allowed = {*attack.codes, *await _codes_elsewhere(forge.token(), validators)}
         arsenal = _Arsenal(attack, forge, validators)
         count, faults = 0, []
-        for target in targets:
+        for target in self.targets:
             attempt = await arsenal.attempt_on(target)
             if attempt is not None:
                 count += 1
@@ -122,7 +127,9 @@ class _Battle:
 
     def _table(self, trusted: TrustedIssuer) -> Dialect:
         accepted = trusted.settings.dialects  # with the claims the application named
-        name = accepted[0].name if self.dialect is None else table_of(self.dialect).name
+        if self.dialect is None:
+            return next((table for table in accepted if table.has_permissions), accepted[0])
+        name = table_of(self.dialect).name
         table = next((table for table in accepted if table.name == name), None)
         if table is None:
             raise ConfigurationError(
