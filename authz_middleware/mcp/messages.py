@@ -1,0 +1,133 @@
+"""What is decided about one message, and what its HTTP request knows of that.
+
+Sources: the MCP specification, "Tools" and "Authorization" (insufficient scope at run time); JSON-RPC 2.0 section 5.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from mcp import MCPError
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.mcpserver import Context
+from starlette.requests import HTTPConnection
+
+from ..context import RequestContext
+from ..decorators import stated_access
+from ..errors import ConfigurationError, Refused
+from ..policy import Policy, all_of
+from ..token import AccessToken
+
+__all__ = ["EXCHANGE_KEY", "Exchange", "Policies", "access_token", "authorize", "exchange_of"]
+
+REFUSED = -32003
+"""The JSON-RPC error code of a refusal: one of those the specification leaves to implementations."""
+EXCHANGE_KEY = "authz_middleware.mcp"
+"""Where an ASGI scope holds its `Exchange`."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One HTTP request to an MCP server. `refused`: the refusal that its message ended with."""
+
+    context: RequestContext
+    refused: Refused | None = None
+
+    def error(self, refused: Refused) -> MCPError:
+        """Return a refusal as the SDK raises errors; its data is the problem of RFC 9457."""
+        return MCPError(REFUSED, refused.answer.detail, self.context.challenger.problem(refused))
+
+
+def exchange_of(ctx: ServerRequestContext[Any, Any]) -> Exchange | None:
+    """Return the exchange a message came with; None: it came by another transport."""
+    connection: object = ctx.request
+    exchange = connection.scope.get(EXCHANGE_KEY) if isinstance(connection, HTTPConnection) else None
+    return exchange if isinstance(exchange, Exchange) else None
+
+
+class Policies:
+    """The SDK's middleware around every message: decides what a tool states, and words refusals from further in.
+
+    What is stated the decorator's own wrapper asks for again: this makes the decision early, that makes it certain.
+    """
+
+    def __init__(self, server: object) -> None:
+        self._server = server
+
+    async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Serve one message."""
+        exchange = exchange_of(ctx)
+        if exchange is None:
+            return await call_next(ctx)
+        context = exchange.context
+        try:
+            self._decide(ctx, context)
+            result = await call_next(ctx)
+        except Exception:
+            if context.refusal is None:
+                raise
+        else:
+            if context.refusal is None or not _is_failure(result):  # the tool has dealt with it
+                return result
+        exchange.refused = context.refusal
+        raise exchange.error(context.refusal) from None
+
+    def _decide(self, ctx: ServerRequestContext[Any, Any], context: RequestContext) -> None:
+        if ctx.method == "tools/call":
+            access = stated_access(_tool_function(self._server, (ctx.params or {}).get("name")))
+            if access is not None:
+                context.enforce(access)
+
+
+def _tool_function(server: object, name: object) -> object:
+    """Return the function of a tool, or None.
+
+    The SDK knows it by a private name only; this function is the one place that does here. Where that changes, what a
+    tool states is decided later, by the decorator's wrapper.
+    """
+    find = getattr(getattr(server, "_tool_manager", None), "get_tool", None)
+    return getattr(find(name), "fn", None) if callable(find) and isinstance(name, str) else None
+
+
+def _is_failure(result: HandlerResult) -> bool:
+    """Tell whether a tool failed: of what it raised, the SDK has made a result."""
+    return bool(result.get("isError") if isinstance(result, dict) else getattr(result, "is_error", False))
+
+
+async def access_token(ctx: Context[Any, Any]) -> AccessToken:
+    """Return the caller's token inside a tool, prompt or resource of a server behind `streamable_http_app`.
+
+    Raises:
+        MCPError: the caller is anonymous. Let it pass: it becomes the answer.
+        ConfigurationError: the server is not behind `streamable_http_app`.
+    """
+    with _errors_of(ctx) as context:
+        return context.require_token()
+
+
+async def authorize(ctx: Context[Any, Any], policy: Policy | str) -> None:
+    """Decide a policy inside a tool, prompt or resource of a server behind `streamable_http_app`.
+
+    Raises:
+        MCPError: the policy is not met, or the caller is anonymous. Let it pass: it becomes the answer.
+        ConfigurationError: the server is not behind `streamable_http_app`.
+    """
+    with _errors_of(ctx) as context:
+        context.enforce(policy if isinstance(policy, Policy) else all_of(policy))
+
+
+@contextmanager
+def _errors_of(ctx: Context[Any, Any]) -> Iterator[RequestContext]:
+    """Yield what decides for a message. Its refusals leave as the SDK's own errors: any other it takes for a crash."""
+    exchange = exchange_of(ctx.request_context)
+    if exchange is None:
+        raise ConfigurationError(
+            "this was called outside of a guarded request; serve authz_middleware.mcp.streamable_http_app(server)"
+        )
+    try:
+        yield exchange.context
+    except Refused as refused:
+        raise exchange.error(refused) from None
