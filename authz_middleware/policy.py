@@ -193,19 +193,17 @@ def role(value: str) -> Policy:
 
 def any_of(*parts: object) -> Policy:
     """Require one of several policies; a string stands for a dialect-neutral grant, as in `requires("x")`."""
-    policies = _as_policies("any_of", parts)
-    if len(policies) == 1:
-        return policies[0]
-    flat = _flatten(policies, AnyOf)
+    flat = _flatten(_as_policies("any_of", parts), AnyOf)
+    if len(flat) == 1:
+        return flat[0]
     return AnyOf(flat, _simplify(terms for part in flat for terms in part.alternatives))
 
 
 def all_of(*parts: object, name: str = "all_of") -> Policy:
     """Require every one of several policies; a string stands for a dialect-neutral grant. `name` is for messages."""
-    policies = _as_policies(name, parts)
-    if len(policies) == 1:
-        return policies[0]
-    flat = _flatten(policies, AllOf)
+    flat = _flatten(_as_policies(name, parts), AllOf)
+    if len(flat) == 1:
+        return flat[0]
     alternatives: tuple[tuple[Term, ...], ...] = ((),)
     for part in flat:  # simplified at every step, so that the product is refused before it explodes
         alternatives = _simplify(terms + more for terms in alternatives for more in part.alternatives)

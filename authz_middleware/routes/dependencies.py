@@ -108,7 +108,7 @@ def dependency_faults(route: Any) -> Iterator[str]:
 def _forgeable(parameter: str | None) -> str:
     return (
         f"the parameter {parameter!r} would be filled from the request, so that callers write their own token; "
-        "write Annotated[AccessToken, Depends(access_token)]"
+        "write Annotated[AccessToken, Depends(access_token)], or = Depends(access_token) as its default"
     )
 
 
