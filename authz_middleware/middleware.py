@@ -95,7 +95,7 @@ class AuthzMiddleware:
         self._routes: RouteMap | None = None
         self._announced = False
         self._mapping = threading.Lock()
-        self._fault: ConfigurationError | None = None
+        self.fault: ConfigurationError | None = None  # kept where it cannot be raised, and fails the start
         try:
             self.validator = AccessTokenValidator(
                 issuers,
@@ -114,10 +114,11 @@ class AuthzMiddleware:
         except ConfigurationError as fault:
             if not _is_serving():
                 raise
-            self._fault = fault
+            self.fault = fault
 
     @property
-    def _enforces(self) -> bool:
+    def enforces(self) -> bool:
+        """Whether refusals are carried out; False: they are only reported."""
         return self._observer.enforce
 
     @property
@@ -161,8 +162,8 @@ class AuthzMiddleware:
             raise StartFailed(f'the keys of {", ".join(missing)} cannot be had, and warm_up is "require"')
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._fault is not None:
-            raise self._fault
+        if self.fault is not None:
+            raise self.fault
         hand_over(scope)
         if self._resource is not None and self._resource.is_asked_for(scope):
             await self._resource.serve(requestable(self._policies(scope)), scope, send)
@@ -184,7 +185,7 @@ class AuthzMiddleware:
         observation = Observation(self._observer, method, destination, token)
         if refused is not None:
             observation.refused(refused, destination.access)
-            if self._enforces:
+            if self.enforces:
                 await send_refusal(challenger, refused, scope, send)
                 return
         public_path = scope["path"] if is_public_path else None
@@ -230,8 +231,8 @@ class AuthzMiddleware:
 
     def _route_map(self, scope: Scope) -> RouteMap | None:
         """Return the map of the application's routes, built at the first message and when routes have changed."""
-        if self._fault is not None:
-            raise self._fault
+        if self.fault is not None:
+            raise self.fault
         route_map = self._routes
         if route_map is None or not route_map.is_current():
             with self._mapping:
@@ -256,7 +257,7 @@ class AuthzMiddleware:
             return
         self._announced = True
         announce_issuers(self.validator.issuers, self._resource)
-        if not self._enforces:
+        if not self.enforces:
             announce_report_only()
         if route_map is None and scope.get("endpoint") is None and not isinstance(self.app, Guard):
             announce_invisible()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .errors import ConfigurationError
 
 __all__ = ["PublicPaths"]
@@ -29,6 +31,10 @@ class PublicPaths:
             raise ConfigurationError(
                 'public_paths: "/*" would open everything; name the paths, or decorate with @public'
             )
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the paths as they were written, in order of the alphabet."""
+        return iter(sorted({*self._exact, *(f"{tree}*" for tree in self._trees)}))
 
     def __contains__(self, path: str) -> bool:
         # A dot segment may lead out of the tree in whatever serves it.

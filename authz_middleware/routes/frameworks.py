@@ -23,7 +23,9 @@ __all__ = [
     "fields_of",
     "find_router",
     "flatten",
+    "inclusions_of",
     "is_served_as_known",
+    "is_theirs",
     "mounted",
     "mounted_base",
     "overrides_of",
@@ -59,11 +61,15 @@ def mounted(route: Mount | Host) -> tuple[Router | None, Guard | None]:
     for _ in range(MAX_WRAPPERS):
         guard = app if guard is None and isinstance(app, Guard) else guard
         router = router_of(app)
-        is_theirs = type(app).__module__.startswith(FRAMEWORKS) and not isinstance(app, BaseHTTPMiddleware)
-        if router is not None or not is_theirs:
+        if router is not None or not is_theirs(app):
             return router, guard
         app = getattr(app, "app", None)
     return None, guard
+
+
+def is_theirs(app: object) -> bool:
+    """Tell whether an application serves nothing of its own before what it keeps as `app`."""
+    return type(app).__module__.startswith(FRAMEWORKS) and not isinstance(app, BaseHTTPMiddleware)
 
 
 def mounted_base(route: Mount | Host) -> object:
@@ -109,6 +115,20 @@ def pages_of(router: Router) -> Iterable[Any]:
     """
     pages: Iterable[Any] = getattr(router, "_low_priority_routes", ())
     return pages
+
+
+def inclusions_of(router: Router) -> Iterator[tuple[str, tuple[Any, ...], Router]]:
+    """Yield every router included in one (FastAPI's `include_router`): under what prefix, with what dependencies.
+
+    FastAPI's own list of included frontend pages must not be asked for before they are armed: it keeps what it finds.
+    """
+    for route in router.routes:
+        included, context = getattr(route, "original_router", None), getattr(route, "include_context", None)
+        if isinstance(included, Router) and context is not None:
+            calls = tuple(dependency.dependency for dependency in context.dependencies)
+            yield context.prefix, calls, included
+            for prefix, more, deeper in inclusions_of(included):
+                yield context.prefix + prefix, (*calls, *more), deeper
 
 
 def version_of(router: Router) -> int:

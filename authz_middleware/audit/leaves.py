@@ -1,0 +1,116 @@
+"""One route or opaque application: of what kind it is, where it was written, what stands on the route itself."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from starlette.routing import PARAM_REGEX, Host, Mount, WebSocketRoute
+
+from ..decorators import stated_access
+from ..guard import Guard, Stated
+from ..middleware import AuthzMiddleware
+from ..policy import Access
+from ..routes import Node
+from ..routes.frameworks import is_served_as_known, is_theirs, mounted_base
+from .entries import Kind
+from .fronts import BARE, Ruling, behind, rule
+from .sources import Source, source_of
+
+__all__ = ["PROBE", "Part", "as_requested", "kind_of", "layers_on", "parts_of", "rule_on_route"]
+
+MAX_WRAPPERS = 64
+PROBE = "\0"
+"""Stands for what a client may write into a path. No exact path of `public_paths` is about that."""
+
+Part = tuple[tuple[str, ...], Access | None, Source | None]
+"""Methods of a route that state the same, what they state, and where the first of them was written."""
+
+
+def as_requested(template: str) -> str:
+    """Return a path template with the probe in the place of every parameter."""
+    return re.sub(PARAM_REGEX, PROBE, template)
+
+
+def kind_of(route: Any) -> Kind:
+    """Return the kind of a route; see `Kind`."""
+    if isinstance(route, WebSocketRoute):
+        return "websocket"
+    if isinstance(route, Mount | Host):
+        return "application"
+    is_known = is_served_as_known(getattr(route, "original_route", route))
+    return "http" if is_known or hasattr(route, "methods") else "route"
+
+
+def parts_of(node: Node) -> Iterator[Part]:
+    """Yield what a route states; of a class-based endpoint one part for all methods that state the same."""
+    guard, route = node.guard, node.route
+    whole = Stated(None) if guard is None else guard.stated
+    allowed = getattr(route, "methods", None)
+    by_method = {} if guard is None else guard.by_method
+    groups = _grouped({name: stated for name, stated in by_method.items() if allowed is None or name in allowed})
+    for access, methods in groups.items():
+        yield tuple(sorted(methods)), access, source_of(_handler(route.endpoint, methods[0]))
+    if not groups:
+        yield tuple(sorted(allowed or ())), whole.access, source_of(_written(route))
+
+
+def layers_on(route: Any) -> Iterator[AuthzMiddleware | Guard]:
+    """Yield what of ours stands on a route itself, or around something mounted; the outermost first.
+
+    What was put there as middleware is taken for one. What was mounted, or serves a route, may keep anything as `app`.
+    """
+    is_mount = isinstance(route, Mount | Host)
+    base = mounted_base(route) if is_mount else getattr(route, "endpoint", None)
+    app, is_inside = getattr(route, "app", None), False
+    for _ in range(MAX_WRAPPERS):
+        is_inside = is_inside or app is base
+        if app is None or (is_inside and not (is_mount and is_theirs(app))):
+            return
+        if isinstance(app, AuthzMiddleware) or (isinstance(app, Guard) and app.covers):
+            yield app
+        app = getattr(app, "app", None)
+
+
+def rule_on_route(node: Node, own: Access | None, *, at: str, path: str, is_first: bool) -> Ruling | None:
+    """Return what holds by the middleware that stands on a route itself; None: there is none.
+
+    It sees no routes. As the first one it is told the endpoint by the router; else it knows what it wraps, and no more.
+    """
+    layers = list(layers_on(node.route))
+    middlewares = [layer for layer in layers if isinstance(layer, AuthzMiddleware)]
+    if not middlewares:
+        return None
+    endpoint, wrapped = getattr(node.route, "endpoint", None), middlewares[-1].app
+    is_told = is_first and (isinstance(endpoint, type | functools.partial) or inspect.isroutine(endpoint))
+    believed = own if is_told or wrapped is endpoint else stated_access(wrapped)
+    fronts = behind(BARE, layers, at)
+    if believed is None:
+        fronts = (*fronts[:-1], replace(fronts[-1], around=None))
+    return rule(fronts, believed, path)
+
+
+def _grouped(by_method: Mapping[str, Stated]) -> dict[Access | None, list[str]]:
+    groups: dict[Access | None, list[str]] = {}
+    for method, stated in by_method.items():
+        groups.setdefault(stated.access, []).append(method)
+    return groups
+
+
+def _handler(endpoint: Any, method: str) -> object:
+    own = getattr(endpoint, method.lower(), None)
+    return endpoint.get if own is None else own  # HEAD, which `get` answers
+
+
+def _written(route: Any) -> object:
+    """Return what a source line can be told of: an endpoint, what was mounted, or a class of routes."""
+    if isinstance(route, Mount | Host):
+        app: Any = mounted_base(route)
+        while is_theirs(app) and hasattr(app, "app"):
+            app = app.app
+        return app
+    return getattr(route, "endpoint", None) or type(route)

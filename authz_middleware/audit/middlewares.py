@@ -1,0 +1,124 @@
+"""Find every `AuthzMiddleware` of an application: in front of it, inside it, on a mount or a single route."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Router
+
+from ..errors import ConfigurationError
+from ..guard import Guard
+from ..middleware import AuthzMiddleware
+from ..routes import flatten, router_of
+
+__all__ = ["application_of", "installed_middlewares", "layers_of"]
+
+MAX_WRAPPERS = 64
+
+Layer = AuthzMiddleware | Guard
+
+
+def installed_middlewares(app: object) -> list[AuthzMiddleware]:
+    """Return every live `AuthzMiddleware` in front of an application and inside it, the outermost first.
+
+    Builds the middleware stack of an application that has not been started, as its first request would.
+    """
+    found: list[AuthzMiddleware] = []
+    _collect(app, found, {})
+    return found
+
+
+def layers_of(app: object) -> Iterator[Layer]:
+    """Yield what of ours a request meets between an application and its routes, the outermost first.
+
+    Builds no stack: of an application that has not been started, its middleware is constructed for the look.
+    """
+    for _ in range(MAX_WRAPPERS):
+        if isinstance(app, Layer):
+            yield app
+        if isinstance(app, Starlette):
+            yield from _stack_of(app)
+            app = app.router
+        if isinstance(app, Router):
+            app = app.middleware_stack
+        elif router_of(app) is not None:
+            return  # the method of a router that serves its routes
+        else:
+            app = getattr(app, "app", None)
+
+
+def application_of(app: object) -> Starlette | None:
+    """Return the application that a middleware, a mount or a guard leads to."""
+    for _ in range(MAX_WRAPPERS):
+        if isinstance(app, Starlette):
+            return app
+        app = getattr(app, "app", None)
+    return None
+
+
+def _stack_of(app: Starlette) -> Iterator[Layer]:
+    """Yield our own of an application's middleware: the live ones if it was started, else as they are configured."""
+    live = [] if app.middleware_stack is None else list(_chain(app.middleware_stack, app.router))
+    ours = [one for one in app.user_middleware if isinstance(one.cls, type) and issubclass(one.cls, AuthzMiddleware)]
+    if live or ours:
+        yield from live or (_construct(one, app) for one in ours)
+    else:
+        yield from _hidden(app)
+
+
+def _construct(one: Middleware, app: Starlette) -> AuthzMiddleware:
+    make: Any = one.cls
+    issuers = one.kwargs.get("issuers")
+    if isinstance(issuers, Iterator):  # it can be read once, and the application will
+        one.kwargs["issuers"] = tuple(issuers)
+    made: AuthzMiddleware = make(app.router, *one.args, **one.kwargs)
+    return made
+
+
+def _hidden(app: Starlette) -> Iterator[Layer]:
+    """Yield our middleware where another one, a factory or the application itself makes it.
+
+    Only a stack tells. One is built for the look and thrown away; where that fails, nothing is known to stand in front.
+    """
+    try:
+        stack = app.build_middleware_stack()
+    except ConfigurationError:
+        raise
+    except Exception:  # noqa: BLE001 - anybody's middleware, which may want a running server
+        return
+    yield from _chain(stack, app.router)
+
+
+def _chain(app: object, router: Router) -> Iterator[Layer]:
+    for _ in range(MAX_WRAPPERS):
+        if app is router:
+            return
+        if isinstance(app, Layer):
+            yield app
+        app = getattr(app, "app", None)
+
+
+def _collect(app: object, found: list[AuthzMiddleware], seen: dict[int, object]) -> None:
+    """Follow `app` from wrapper to wrapper, and every route of every router on the way."""
+    for _ in range(MAX_WRAPPERS):
+        if app is None or id(app) in seen:
+            return
+        seen[id(app)] = app  # kept, so that no other object gets its id
+        if isinstance(app, AuthzMiddleware):
+            found.append(app)
+        if isinstance(app, Starlette):
+            if app.middleware_stack is None:
+                app.middleware_stack = app.build_middleware_stack()
+            _collect(app.middleware_stack, found, seen)
+            app = app.router  # where a middleware keeps what is behind it under another name
+        elif isinstance(app, Router):
+            app = app.middleware_stack
+        elif (router := router_of(app)) is not None:
+            for route in flatten(router.routes):
+                _collect(getattr(route, "app", None), found, seen)
+            app = router.default
+        else:
+            app = getattr(app, "app", None)

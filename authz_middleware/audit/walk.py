@@ -1,0 +1,221 @@
+"""The walk over an application's routes that makes the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.routing import Host, Router
+
+from ..decorators import Requirement
+from ..errors import ConfigurationError
+from ..guard import Guard
+from ..middleware import AuthzMiddleware
+from ..policy import Access, Public
+from ..routes import Node, RouteMap, add_up, find_router
+from ..routes.frameworks import inclusions_of, pages_of
+from .entries import Protection, RouteEntry
+from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule
+from .leaves import PROBE, as_requested, kind_of, layers_on, parts_of, rule_on_route
+from .middlewares import application_of, layers_of
+from .sources import Source, source_of
+from .table import RouteTable
+
+__all__ = ["route_table"]
+
+
+def route_table(app: object) -> RouteTable:
+    """Return the route table of a Starlette or FastAPI application, or of a middleware around one.
+
+    Does not see what handlers decide themselves (`authorize`), what a middleware answers, what an application's own
+    `__call__` serves, nor routes that are added later.
+
+    Raises:
+        ConfigurationError: no routes can be seen, a decorator stands where it guards nothing, or statements contradict
+            each other.
+    """
+    router = find_router(app)
+    if router is None:
+        raise ConfigurationError(
+            "no routes can be seen here; pass a Starlette or FastAPI application, or a middleware around one"
+        )
+    place = _Place(fronts=behind(BARE, layers_of(app), ""), application=application_of(app))
+    return RouteTable(tuple(_rows(_Seen.of(router), place)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The routes below one router, and the guards of pages that are served where none matches."""
+
+    router: Router
+    nodes: tuple[Node, ...]
+    guards: Mapping[int, Guard | None]
+
+    @classmethod
+    def of(cls, router: Router) -> _Seen:
+        route_map = RouteMap.of(router, arms=False)
+        return cls(router, route_map.nodes, {id(page.route): page.guard for page in route_map.pages})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where in an application the walk is.
+
+    Attributes:
+        fronts: what stands in front.
+        inherited: how many of those stood in front of the mount around, too.
+        application: the innermost application.
+        shown: the path as it is shown, hosts included.
+        path: as a request would write it: what `public_paths` are compared with.
+        within: how much of a node's path leads here.
+        application_at: how much of `shown` leads to the application.
+        walked: the routers around.
+    """
+
+    fronts: Fronts
+    inherited: int = 0
+    application: Starlette | None = None
+    shown: str = ""
+    path: str = ""
+    within: int = 0
+    application_at: int = 0
+    walked: tuple[Router, ...] = ()
+
+    def shown_at(self, node: Node) -> str:
+        return self.shown + node.path[self.within :]
+
+    def path_at(self, node: Node) -> str:
+        """Return the path of a node as a request would write it; a host is no part of it."""
+        return self.path if isinstance(node.route, Host) else self.path + as_requested(node.path[self.within :])
+
+    def inside(self, node: Node, fronts: Fronts, *, within: int) -> _Place:
+        """Return the place inside a mount."""
+        shown, path = self.shown_at(node).rstrip("/"), self.path_at(node).rstrip("/")
+        application = application_of(node.route)
+        return _Place(
+            fronts=fronts,
+            inherited=len(self.fronts),
+            application=application or self.application,
+            shown=shown,
+            path=path,
+            within=within,
+            application_at=self.application_at if application is None else len(shown),
+            walked=self.walked,
+        )
+
+
+def _rows(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
+    """Yield the rows of everything below a router."""
+    place = replace(place, walked=(*place.walked, seen.router))
+    rows = [row for node in seen.nodes for row in _rows_of_node(node, seen, place)]
+    rows += [*_rows_of_frontends(seen, place), *_rows_of_default(seen, place)]
+    yield from rows
+    shown = {row.path for row in rows}
+    for front in place.fronts[place.inherited :]:
+        if front.middleware is not None:
+            yield from _rows_of_public_paths(front.middleware, place, shown)
+
+
+def _rows_of_node(node: Node, seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
+    if node.children is not None and node.router is not None:
+        fronts = behind(place.fronts, layers_of(node.route.app), place.path_at(node))
+        children = replace(seen, router=node.router, nodes=node.children)
+        yield from _rows(children, place.inside(node, fronts, within=len(node.path)))
+        return
+    hidden = _seen_by_its_middleware(node, place)
+    if hidden is not None:
+        yield from _rows(*hidden)
+        return
+    for methods, access, source in parts_of(node):
+        yield _row(node, place, methods, access, source)
+
+
+def _seen_by_its_middleware(node: Node, place: _Place) -> tuple[_Seen, _Place] | None:
+    """Return the routes of something opaque that a middleware of ours stands around, which looks further than others.
+
+    None: there are none, or whatever stands in front of all that lets nobody in.
+    """
+    layers = list(layers_on(node.route))
+    own = [layer for layer in layers if isinstance(layer, AuthzMiddleware)]
+    router = find_router(own[-1].app) if own else None
+    if router is None or any(router is walked for walked in place.walked) or kind_of(node.route) != "application":
+        return None
+    fronts = place.fronts
+    if not is_bare(fronts):
+        stated = None if node.guard is None else node.guard.stated.access
+        if rule(fronts, stated, place.path_at(node) + PROBE).admits is None:
+            return None
+        fronts = (*fronts[:-1], replace(fronts[-1], around=add_up(fronts[-1].around, stated)))
+    fronts = behind(fronts, layers, place.path_at(node).rstrip("/"))
+    return _Seen.of(router), place.inside(node, fronts, within=0)
+
+
+def _row(node: Node, place: _Place, methods: tuple[str, ...], own: Access | None, source: Source | None) -> RouteEntry:
+    kind = kind_of(node.route)
+    path, at = place.path_at(node), place.path
+    if kind == "application":
+        path, at = f"{path.rstrip('/')}/{PROBE}", path.rstrip("/")
+    is_first = is_bare(place.fronts)
+    ruling = rule(place.fronts, own, path)
+    on_route = rule_on_route(node, own, at=at, path=path, is_first=is_first)
+    if on_route is not None:
+        ruling = on_route if is_first else ruling.and_then(on_route)
+    return _entry(place, ruling, kind=kind, methods=methods, path=place.shown_at(node), source=source, route=node.route)
+
+
+def _entry(place: _Place, ruling: Ruling, *, path: str, **fields: Any) -> RouteEntry:
+    middleware = place.fronts[-1].middleware
+    return RouteEntry(
+        path=path,
+        access=ruling.access,
+        admits=ruling.admits,
+        protection=ruling.protection,
+        is_public_path=ruling.is_public_path,
+        undecorated=None if middleware is None else middleware.undecorated,
+        application=place.application,
+        local_path=path[place.application_at :],
+        **fields,
+    )
+
+
+# --- what is served where no route matches ----------------------------------------------------------------------------
+
+
+def _rows_of_default(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
+    """Yield a row for a router's default of the application's own."""
+    guard = seen.guards.get(id(seen.router))
+    if guard is not None:
+        ruling = rule(place.fronts, guard.stated.access, f"{place.path}/{PROBE}")
+        source = source_of(seen.router.default)
+        yield _entry(place, ruling, kind="page", methods=(), path=f"{place.shown}/", source=source, route=seen.router)
+
+
+def _rows_of_frontends(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
+    """Yield a row for each of FastAPI's frontends, wherever it is included. Dependencies are asked for later."""
+    for prefix, calls, router in (("", (), seen.router), *inclusions_of(seen.router)):
+        needed = None
+        for call in calls:
+            needed = add_up(needed, call.access) if isinstance(call, Requirement) else needed
+        for page in pages_of(router):
+            guard = seen.guards.get(id(page))
+            own = None if guard is None else guard.stated.access
+            own = add_up(needed, own) if is_bare(place.fronts) else own
+            for frontend in page.routes:
+                path = (prefix + frontend.path).rstrip("/")
+                ruling = rule(place.fronts, own, f"{place.path}{path}/{PROBE}").limited_to(needed)
+                methods = tuple(sorted(frontend.methods))
+                path = place.shown + path or "/"
+                yield _entry(place, ruling, kind="page", methods=methods, path=path, source=None, route=frontend)
+
+
+def _rows_of_public_paths(middleware: AuthzMiddleware, place: _Place, shown: set[str]) -> Iterator[RouteEntry]:
+    """Yield a row for each path that is open although no row shows it: a middleware may answer there."""
+    for path in middleware.public_paths:
+        whole = place.shown + path
+        tree = whole.removesuffix("*")
+        is_shown = any(one.startswith(tree) for one in shown) if tree != whole else whole in shown
+        ruling = rule(place.fronts, None, place.path + path.replace("*", PROBE))
+        if not is_shown and ruling.protection is Protection.ENFORCED and isinstance(ruling.admits, Public):
+            yield _entry(place, ruling, kind="path", methods=(), path=whole, source=None, route=None)
