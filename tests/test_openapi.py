@@ -751,7 +751,8 @@ def test_a_client_of_the_applications_own_is_used_on_its_own_loop_only() -> None
         return httpx.Response(fetched.status, content=body())
 
     async def main() -> dict[str, Any]:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as fetch:
+        fetch: Any = httpx.AsyncClient(transport=httpx.MockTransport(handle))
+        async with fetch:
             app = documented(TrustedIssuer(ISSUER, AUDIENCE, fetch=fetch))
             exported = await asyncio.to_thread(app.openapi)
             assert scheme(exported) == OPEN_ID_CONNECT
