@@ -260,11 +260,11 @@ class AuthzMiddleware:
         if not self.enforces:
             announce_report_only()
         if route_map is None and scope.get("endpoint") is None and not isinstance(self.app, Guard):
-            announce_invisible()
+            announce_invisible(enforced=self.enforces)
         unguarded = [] if route_map is None else route_map.unguarded
         bare = [(path, methods) for path, methods in unguarded if path not in self.public_paths]
         if bare:
-            announce_unguarded(bare, refused=self.undecorated is None)
+            announce_unguarded(bare, refused=self.undecorated is None, enforced=self.enforces)
 
 
 async def _run(app: ASGIApp, gate: Gate, context: RequestContext, scope: Scope, send: Send) -> None:

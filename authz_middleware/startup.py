@@ -37,20 +37,22 @@ def announce_report_only() -> None:
     )
 
 
-def announce_invisible() -> None:
+def announce_invisible(*, enforced: bool) -> None:
     """Say that of the application behind, no routes can be seen."""
     _log.warning(
-        "authz_middleware: no routes can be seen, so everything but public_paths is refused; "
-        "give the middleware to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])"
+        "authz_middleware: no routes can be seen, so everything but public_paths %s refused; "
+        "give the middleware to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])",
+        "is" if enforced else "would be",
     )
 
 
-def announce_unguarded(routes: Sequence[tuple[str, str]], *, refused: bool) -> None:
+def announce_unguarded(routes: Sequence[tuple[str, str]], *, refused: bool, enforced: bool) -> None:
     """List routes that state nothing, as (path, methods)."""
+    fate = "they are refused" if enforced else "they would be refused"
     _log.warning(
         "authz_middleware: routes that state no policy, so %s; write @requires, @authenticated or @public "
         "below the route decorator, or name them in public_paths: %s",
-        "they are refused" if refused else "any valid token may call them",
+        fate if refused else "any valid token may call them",
         _listing(routes),
     )
 
