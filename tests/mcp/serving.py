@@ -38,6 +38,7 @@ __all__ = [
     "Build",
     "Listener",
     "Outcome",
+    "Unreachable",
     "Visit",
     "behind_middleware",
     "notes_server",
@@ -58,6 +59,13 @@ HOSTS = TransportSecuritySettings(allowed_hosts=["mcp.test", "127.0.0.1:*"])
 ISSUER = LocalIssuer("https://issuer.test/", RESOURCE)
 ERAS = ("legacy", "auto")
 """The SDK client's modes: with a handshake and a session as until 2025-11-25, and without as in 2026-07-28."""
+
+
+class Unreachable:
+    """A key source whose keys cannot be had."""
+
+    async def get(self, kid: str | None, algorithm: str) -> Any:
+        raise OSError("no route to host")
 
 
 def trusted(**options: Any) -> TrustedIssuer:

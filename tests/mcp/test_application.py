@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -42,6 +43,7 @@ from .serving import (
     Build,
     Listener,
     Outcome,
+    Unreachable,
     behind_middleware,
     notes_server,
     run,
@@ -137,6 +139,18 @@ def test_a_tool_decides_by_its_arguments(way: Build, era: str, tool: str, argume
     allowed, ran = run(lambda: test("read:more"))
     assert not allowed.result.is_error
     assert ran == ["read", tool]
+
+
+def test_a_refusal_is_no_crash_in_the_log(way: Build, era: str, caplog: pytest.LogCaptureFixture) -> None:
+    """The SDK logs what it takes for a crash with a traceback, which any caller could then fill the log with."""
+
+    async def test() -> None:
+        async with visit(way(trusted()), caller(), era) as visitor:
+            assert_refused(await visitor.call("delete", number=1), "delete:notes")
+            assert_refused(await visitor.call("read", number=2), "read:more")
+
+    run(test)
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
 
 
 def test_a_tool_may_deal_with_a_refusal_itself(way: Build, era: str) -> None:
@@ -338,13 +352,6 @@ def test_a_third_party_client_cannot_borrow_a_users_permission_for_a_tool(way: B
 
     assert_refused(run(lambda: test(NEEDED)), "delete:notes")
     assert not run(lambda: test(f"{NEEDED} delete:notes")).result.is_error
-
-
-class Unreachable:
-    """A key source whose keys cannot be had."""
-
-    async def get(self, kid: str | None, algorithm: str) -> Any:
-        raise OSError("no route to host")
 
 
 def test_while_keys_are_unavailable_nobody_is_logged_out(way: Build) -> None:
