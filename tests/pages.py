@@ -3,7 +3,7 @@
 * ```` ```python ```` runs in the page's one namespace. What it prints must be shown in the `text` or `json` block right
   after it, and what is shown must be printed.
 * A block with a title, ```` ```python title="app.py" ````, is saved under that name in the page's own folder;
-  `append="app.py"` adds it to the end of that file.
+  `append="app.py"` adds it to the end of that file, and ```` ```diff title="app.py" ```` changes lines of it.
 * ```` ```console ```` holds commands after `$ ` and what they print. `authz` and scripts run in this process, pytest in
   one of its own. A server is not started: `uvicorn.run` and `uvicorn app:app` hand the application to `curl`, whose
   requests are made in the process.
@@ -129,20 +129,20 @@ def _stage(folder: Path) -> Iterator[_Printed]:
     """Make the folder the current one and the first to import from; collect what is printed; put everything back."""
     root = logging.getLogger()
     ours = logging.getLogger("authz_middleware")
-    before = (Path.cwd(), root.handlers[:], root.level, ours.level, sys.dont_write_bytecode)
+    before = (Path.cwd(), sys.path[:], root.handlers[:], root.level, ours.level, sys.dont_write_bytecode)
     printed = _Printed()
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     root.handlers[:], sys.dont_write_bytecode = [], True
     try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        streams = contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed)
+        with mock.patch.dict(os.environ), streams[0], streams[1]:
             yield printed
     finally:
-        os.chdir(before[0])
-        sys.path.remove(str(folder))
-        root.handlers[:], sys.dont_write_bytecode = before[1], before[4]
-        root.setLevel(before[2])
-        ours.setLevel(before[3])
+        directory, sys.path[:], root.handlers[:], level, our_level, sys.dont_write_bytecode = before
+        os.chdir(directory)
+        root.setLevel(level)
+        ours.setLevel(our_level)
         _forget_modules(folder)
 
 
@@ -222,10 +222,14 @@ class _Story:
     def _save(self, block: Block) -> None:
         path = self.folder / str(block.title)
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = path.read_text(encoding="utf-8") + "\n" if block.appends else ""
-        path.write_text(before + block.code, encoding="utf-8")
-        if block.language == "python":
-            compile(block.code, block.place, "exec")
+        text = block.code
+        if block.appends:
+            text = f"{path.read_text(encoding='utf-8')}\n{text}"
+        elif block.language == "diff":
+            text = _changed(path.read_text(encoding="utf-8"), block)
+        path.write_text(text, encoding="utf-8")
+        if path.suffix == ".py":
+            compile(text, block.place, "exec")
         _forget_modules(self.folder)
 
     def _run_python(self, block: Block) -> None:
@@ -248,9 +252,11 @@ class _Story:
         for command in commands[1:]:
             line, _, shown = command.partition("\n")
             if self.code and line != "echo $?":
-                raise AssertionError(f"{block.place}: the command before `{line}` failed, and the page does not say so")
+                break
             self._run_command(line)
             _check(shown, self.printed.take(), f"{block.place}: `{line}` printed")
+        if self.code:
+            raise AssertionError(f"{block.place}: a command failed, and no `$ echo $?` after it shows that it should")
 
     def _run_command(self, line: str) -> None:
         if line == "echo $?":
@@ -287,6 +293,8 @@ class _Story:
         return str(words[-1])
 
     def _authz(self, arguments: list[str]) -> int:
+        """Run the command as a new process would: with nothing of the page imported, before and after."""
+        _forget_modules(self.folder)
         try:
             code: int = authz(arguments)
         except SystemExit as exited:
@@ -388,6 +396,16 @@ class _Asked:
                     asked.url = word if "://" in word else f"http://{word}"
         asked.method = asked.method or ("GET" if asked.body is None else "POST")
         return asked
+
+
+def _changed(text: str, block: Block) -> str:
+    """Return a text with the lines of a diff replaced: those with `-` go, those with `+` come, the others are there."""
+    lines = block.code.splitlines(keepends=True)
+    old = "".join(line[1:] for line in lines if not line.startswith("+"))
+    new = "".join(line[1:] for line in lines if not line.startswith("-"))
+    if text.count(old) != 1:
+        raise AssertionError(f"{block.place}: the lines to change stand in {block.title} {text.count(old)} times")
+    return text.replace(old, new)
 
 
 def _check(shown: str, printed: str, where: str) -> None:
