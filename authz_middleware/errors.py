@@ -118,6 +118,7 @@ ANSWERS: Mapping[Code, Answer] = MappingProxyType(
         ),
     }
 )
+"""What each code says on the wire: the closed table."""
 
 
 class Reason(StrEnum):
