@@ -243,6 +243,43 @@ REQUIREMENTS = (
         ("test_validator::test_the_same_subject_of_two_issuers_is_two_people",),
     ),
     Requirement(
+        "metadata-location",
+        RFC + "9728#section-3.1",
+        "Metadata is found by putting the well-known path between the host of the resource identifier and its path.",
+        ("test_metadata::test_it_is_where_every_challenge_leads", "test_metadata::test_it_is_nowhere_else"),
+    ),
+    Requirement(
+        "metadata-response",
+        RFC + "9728#section-3.2",
+        "Metadata is a JSON object, answered with 200 and application/json; what has no values is left out.",
+        (
+            "test_metadata::test_the_document_and_its_headers_are_exact",
+            "test_metadata::test_nothing_to_request_is_left_out",
+        ),
+    ),
+    Requirement(
+        "metadata-identical",
+        RFC + "9728#section-3.3",
+        "The resource in the metadata is, character by character, the one its URL was made from.",
+        (
+            "test_metadata::test_it_is_where_every_challenge_leads",
+            "test_metadata::test_behind_a_proxy_that_strips_a_prefix",
+            "test_metadata::test_a_mounted_application_publishes_below_its_mount",
+        ),
+    ),
+    Requirement(
+        "resource-metadata",
+        RFC + "9728#section-5.1",
+        "A challenge leads to the metadata with the parameter resource_metadata.",
+        ("test_metadata::test_every_challenge_leads_there", "test_challenge::test_parameters_stand_in_one_order"),
+    ),
+    Requirement(
+        "metadata-caching",
+        RFC + "9728#section-7.10",
+        "Metadata says for how long it may be kept.",
+        ("test_metadata::test_the_document_and_its_headers_are_exact",),
+    ),
+    Requirement(
         "denial-response",
         "https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response",
         "A handshake is refused with an HTTP response where the server can, with a close before accept where not.",
