@@ -6,10 +6,11 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from starlette.routing import Route
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route
 
+from authz_middleware import authenticated, policy, public, requires
 from authz_middleware.challenge import Challenger, is_quotable, read_bearer_token, send_refusal
-from authz_middleware.decorators import authenticated, public
 from authz_middleware.errors import (
     ANSWERS,
     Code,
@@ -21,6 +22,7 @@ from authz_middleware.errors import (
     NoPolicy,
     Reason,
     Refused,
+    RevocationUnknown,
 )
 from authz_middleware.testing import LocalIssuer
 
@@ -30,6 +32,7 @@ from .apps import (
     bearer,
     endpoint,
     expect_missing,
+    expect_opaque,
     expect_refusal,
     http_scope,
     serve,
@@ -116,6 +119,7 @@ TABLE: dict[str, tuple[int, str, str | None, str]] = {
         "invalid_token",
         INVALID + "is bound to a key whose proof this API cannot verify.",
     ),
+    "revoked": (401, "Unauthorized", "invalid_token", INVALID + "has been revoked."),
     "insufficient_scope": (
         403,
         "Forbidden",
@@ -129,8 +133,14 @@ TABLE: dict[str, tuple[int, str, str | None, str]] = {
         None,
         "The keys that verify access tokens cannot be had; try again later.",
     ),
+    "revocation_unknown": (
+        503,
+        "Service Unavailable",
+        None,
+        "Whether the access token was revoked cannot be found out; try again later.",
+    ),
 }
-NO_CHALLENGE = {"no_policy", "keys_unavailable"}
+NO_CHALLENGE = {"no_policy", "keys_unavailable", "revocation_unknown"}
 
 
 def refusal(code: str) -> Refused:
@@ -146,6 +156,8 @@ def refusal(code: str) -> Refused:
             return NoPolicy()
         case "keys_unavailable":
             return KeysUnavailable(Reason.NEVER_FETCHED, 7)
+        case "revocation_unknown":
+            return RevocationUnknown(7)
         case _:
             return InvalidToken(Code(code), Reason.CLAIM_MISSING)
 
@@ -199,9 +211,12 @@ def test_missing_credentials_carry_no_error_but_the_scope() -> None:
     assert Challenger().challenge(MissingToken(["a"])) == 'Bearer realm="api", scope="a"'
 
 
-def test_a_fault_of_the_token_names_no_scope() -> None:
-    challenge = Challenger().challenge(InvalidToken(Code.EXPIRED, Reason.EXPIRED))
+def test_a_fault_of_the_token_names_the_scope_where_the_route_is_known() -> None:
+    refused = InvalidToken(Code.EXPIRED, Reason.EXPIRED)
+    challenge = Challenger().challenge(refused)
     assert challenge == 'Bearer realm="api", error="invalid_token", error_description="The access token has expired."'
+    refused.scope = ("a", "b")
+    assert Challenger().challenge(refused) == f'{challenge}, scope="a b"'
 
 
 def test_missing_grants_are_listed_as_alternatives() -> None:
@@ -415,6 +430,42 @@ def test_basic_is_asked_for_a_token() -> None:
 def test_the_query_is_not_read() -> None:
     token = APP_ISSUER.token()
     expect_missing(ask(APP, http_scope("/", query_string=f"access_token={token}".encode())))
+
+
+@pytest.mark.parametrize(
+    ("path", "scope"),
+    [
+        ("/x", "x"),
+        ("/both", "x y"),
+        ("/either", "x"),
+        ("/fewest", "z"),
+        ("/role", ""),
+        ("/spaced", "x"),
+        ("/any", ""),
+        ("/open", ""),
+        ("/m/inner", "x y"),
+        ("/nowhere", ""),
+    ],
+)
+def test_a_bad_token_is_told_the_scope_that_none_is_told(path: str, scope: str) -> None:
+    spaced = policy.permission("two words") & "x"
+    app = starlette_app(
+        APP_ISSUER,
+        Route("/x", requires("x")(endpoint)),
+        Route("/both", requires("x", "y")(endpoint)),
+        Route("/either", requires(policy.any_of("x", "y"))(endpoint)),
+        Route("/fewest", requires(policy.scope("x") & policy.scope("y") | policy.scope("z"))(endpoint)),
+        Route("/role", requires(policy.role("admin"))(endpoint)),
+        Route("/spaced", requires(spaced)(endpoint)),
+        Route("/any", authenticated(endpoint)),
+        Route("/open", public(endpoint)),
+        Mount("/m", app=requires("x")(Starlette(routes=[Route("/inner", requires("y")(endpoint))]))),
+    )
+    expect_opaque(ask(app, http_scope(path, [(b"authorization", b"Bearer bad")])), scope)
+    if path != "/open":
+        expect_missing(ask(app, http_scope(path)), scope)
+    malformed = ask(app, http_scope(path, [(b"authorization", b"Bearer  bad")]))
+    expect_refusal(malformed, 400, "malformed_header", MALFORMED)
 
 
 ANYTHING = st.one_of(
