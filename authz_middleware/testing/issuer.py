@@ -12,16 +12,16 @@ from dataclasses import replace
 from typing import Unpack
 
 from ..dialects import AUTH0, Dialect
-from ..errors import ConfigurationError, Refused
+from ..errors import ConfigurationError
 from ..issuers import IssuerOptions, TrustedIssuer
 from ..keys import KeySource
 from ..token import AccessToken
-from ..validator import AccessTokenValidator
 from .claims import dates, grants, identity, table_of, type_of, without_none
 from .published import Availability, LiveKeys
+from .settings import is_for, read_at_once, with_other_keys
 from .signing import SYMMETRIC, SigningKey, encode_segment
 
-__all__ = ["LocalIssuer", "is_named_by", "with_other_keys"]
+__all__ = ["LocalIssuer"]
 
 KEY_SOURCING = ("keys", "secret", "jwks_uri", "fetch", "key_settings")
 """The arguments of `TrustedIssuer` that say how keys are had."""
@@ -107,7 +107,7 @@ class LocalIssuer:
             stand_in = with_other_keys(configured, secret=self.key.private)
         else:
             stand_in = with_other_keys(configured, keys=self.keys)
-        if is_named_by(configured, self):
+        if is_for(configured, self.issuer, self.audience):
             return stand_in
         return replace(stand_in, issuer=self.issuer, audience=self.audience)
 
@@ -303,7 +303,8 @@ class LocalIssuer:
             expires_in=expires_in,
             **more,
         )
-        return self._validate(token, self._plain_trust(table) if trusted is None else self.stand_in_for(trusted))
+        settings = self._plain_trust(table) if trusted is None else self.stand_in_for(trusted)
+        return read_at_once(token, settings, self.clock)
 
     def sign(self, claims: Mapping[str, object] | bytes, *, key: SigningKey | None = None, **header: object) -> str:
         """Sign any payload, an object or raw bytes; `header` members replace the usual ones, None removes one."""
@@ -321,40 +322,3 @@ class LocalIssuer:
         return self.trusted(
             dialects=[table], algorithms=[self.key.algorithm], third_party_clients=(), rbac_enforced=True
         )
-
-    def _validate(self, token: str, trusted: TrustedIssuer) -> AccessToken:
-        """Validate a token without an event loop's help: keys in the process never wait, unless they hang."""
-        validation = AccessTokenValidator([trusted], clock=self.clock).validate(token)
-        try:
-            validation.send(None)
-        except StopIteration as validated:
-            result: AccessToken = validated.value
-            return result
-        except Refused as refused:
-            raise self._not_for_handlers(f"is refused ({refused.code}, {refused.reason})") from refused
-        finally:
-            validation.close()
-        raise self._not_for_handlers("waits for its key")
-
-    def _not_for_handlers(self, what: str) -> ConfigurationError:
-        availability = self._live_keys.availability
-        if availability is Availability.PUBLISHED:
-            advice = "mend the claims, or send the signed string, issuer.token(…), to see the refusal"
-        else:
-            advice = f"the keys are {availability}: call issuer.recover() first, or make the token before"
-        return ConfigurationError(f"access_token: a token with these claims {what}, so no handler gets it; {advice}")
-
-
-def is_named_by(configured: TrustedIssuer, issuer: LocalIssuer) -> bool:
-    """Tell whether settings name exactly this issuer, and its audience among theirs."""
-    return configured.issuer == issuer.issuer and issuer.audience in configured.settings.audiences
-
-
-def with_other_keys(
-    trusted: TrustedIssuer, *, keys: KeySource | None = None, secret: bytes | None = None
-) -> TrustedIssuer:
-    """Return settings with these keys, and nothing left of how the configured ones are had."""
-    algorithms = trusted.algorithms if trusted.secret is None else None  # a secret's are no other key's
-    return replace(
-        trusted, keys=keys, secret=secret, algorithms=algorithms, jwks_uri=None, fetch=None, key_settings=None
-    )

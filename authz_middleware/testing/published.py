@@ -46,11 +46,9 @@ class LiveKeys:
         return self._availability
 
     def become(self, availability: Availability) -> None:
-        """Change what happens to whoever asks; those who wait are let go unless the keys hang on."""
+        """Change what happens to whoever asks, also to those who wait: they look again."""
         with self._changing:
             self._availability = availability
-            if availability is Availability.HANGING:
-                return
             released, self._waiting = self._waiting, set()
         for waiter in released:
             with suppress(RuntimeError):  # its loop was closed: nobody waits there any more

@@ -12,7 +12,8 @@ from ..errors import ConfigurationError
 from ..issuers import TrustedIssuer
 from ..keys import StaticJWKS
 from ..validator import AccessTokenValidator
-from .issuer import LocalIssuer, is_named_by, with_other_keys
+from .issuer import LocalIssuer
+from .settings import is_for, with_other_keys
 
 __all__ = ["trust"]
 
@@ -92,7 +93,7 @@ def _places_of(issuer: LocalIssuer, configured: Sequence[TrustedIssuer]) -> Sequ
     Raises:
         ConfigurationError: nobody can say which are meant.
     """
-    named = [trusted for trusted in configured if is_named_by(trusted, issuer)]
+    named = [trusted for trusted in configured if is_for(trusted, issuer.issuer, issuer.audience)]
     if named:
         return named
     if len({(trusted.issuer, trusted.settings.audiences) for trusted in configured}) == 1:

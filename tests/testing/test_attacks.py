@@ -445,6 +445,12 @@ def test_what_is_no_application_is_an_error() -> None:
         failing(endpoint)
 
 
+@pytest.mark.parametrize("base_url", ["testserver", "ftp://testserver", ""])
+def test_a_base_url_has_a_scheme(base_url: str) -> None:
+    with pytest.raises(ConfigurationError, match='write base_url="https://'):
+        attack_suite(starlette_app(), base_url=base_url)
+
+
 # --- the judge --------------------------------------------------------------------------------------------------------
 
 CHALLENGE = {"www-authenticate": 'Bearer realm="api"', "content-type": "application/problem+json"}

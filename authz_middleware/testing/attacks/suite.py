@@ -16,7 +16,8 @@ from ...issuers import TrustedIssuer
 from ...token import AccessToken
 from ...validator import AccessTokenValidator
 from ..claims import table_of
-from ..issuer import LocalIssuer, is_named_by
+from ..issuer import LocalIssuer
+from ..settings import is_for
 from ..trust import trust
 from .catalogue import ATTACKS, Aim, Attack, bearer
 from .forge import Forge
@@ -58,10 +59,12 @@ def attack_suite(
 
     Raises:
         AssertionError: from the test: an attack was not refused as it must be, or there is nothing to attack.
-        ConfigurationError: from the test: the application cannot be attacked like this.
+        ConfigurationError: `base_url` is no URL; or from the test: the application cannot be attacked like this.
     """
     import pytest  # noqa: PLC0415 - the rest of the kit works without it
 
+    if not base_url.startswith(("http://", "https://")):
+        raise ConfigurationError('attack_suite: base_url is scheme and host; write base_url="https://api.acme.example"')
     battle = _Battle(app, issuer or LocalIssuer(), dialect, claims or {}, path_values or {}, base_url)
 
     @pytest.mark.parametrize("attack", ATTACKS, ids=str)
@@ -122,7 +125,8 @@ class _Battle:
 
     def _forge(self, validators: Sequence[AccessTokenValidator]) -> Forge:
         """Return the forge for the settings under which the local issuer is trusted."""
-        trusted = next(t for validator in validators for t in validator.issuers if is_named_by(t, self.issuer))
+        names = (self.issuer.issuer, self.issuer.audience)
+        trusted = next(t for validator in validators for t in validator.issuers if is_for(t, *names))
         return Forge(self.issuer, trusted, self._table(trusted), self.claims)
 
     def _table(self, trusted: TrustedIssuer) -> Dialect:
