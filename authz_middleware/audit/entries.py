@@ -9,6 +9,7 @@ from typing import Any, Literal
 from starlette.applications import Starlette
 
 from ..policy import Access, Public
+from .layout import printable
 from .sources import Source, show_source
 
 __all__ = ["Kind", "Protection", "RouteEntry", "State"]
@@ -79,10 +80,12 @@ class RouteEntry:
     @property
     def state(self) -> State:
         """What there is to know at a glance."""
-        if self.access is None or self.protection is not Protection.ENFORCED:
+        if self.access is None or self.protection is Protection.ABSENT:
             return State.UNGUARDED
         if isinstance(self.access, Public):
             return State.PUBLIC
+        if self.protection is Protection.REPORTED:
+            return State.UNGUARDED
         return State.GUARDED if all(self.access.alternatives) else State.AUTHENTICATED
 
     @property
@@ -134,9 +137,8 @@ class RouteEntry:
 
     def __repr__(self) -> str:
         # Short: in a failed assertion pytest shows 240 characters of it all.
-        return (
-            f"<{','.join(self.shown_methods)} {self.shown_path} {show_source(self.source)} {self.label or self.policy}>"
-        )
+        what = self.label or self.policy
+        return printable(f"<{','.join(self.shown_methods)} {self.shown_path} {show_source(self.source)} {what}>")
 
 
 def _words(access: Access | None) -> str:

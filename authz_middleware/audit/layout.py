@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["aligned", "code", "markdown"]
+__all__ = ["aligned", "code", "markdown", "printable"]
 
 Row = Sequence[str]
 
@@ -15,7 +15,7 @@ MAX_PADDING = 48
 
 def aligned(header: Row, rows: Iterable[Row]) -> str:
     """Return lines of columns, two spaces apart. The last one is not padded."""
-    shown = [[_printable(cell) for cell in row] for row in (header, *rows)]
+    shown = [[printable(cell) for cell in row] for row in (header, *rows)]
     columns = zip(*shown, strict=True)
     widths = [max((len(cell) for cell in column if len(cell) <= MAX_PADDING), default=0) for column in columns]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in shown)
@@ -30,7 +30,7 @@ def markdown(header: Row, rows: Iterable[Row]) -> str:
 
 def code(text: str) -> str:
     """Return Markdown that shows a text to the letter, in a cell of a table, too; empty if it is."""
-    shown = _printable(text).replace("|", "\\|")
+    shown = printable(text).replace("|", "\\|")
     runs = re.findall("`+", shown)
     if not runs:
         return f"`{shown}`" if shown else ""
@@ -38,6 +38,6 @@ def code(text: str) -> str:
     return f"{fence} {shown} {fence}"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return text without what would break a line or hide in it: it may come from a path, a grant or a file."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

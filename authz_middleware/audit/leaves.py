@@ -18,10 +18,10 @@ from ..policy import Access
 from ..routes import Node
 from ..routes.frameworks import is_served_as_known, is_theirs, mounted_base
 from .entries import Kind
-from .fronts import BARE, Ruling, behind, rule
+from .fronts import BARE, Fronts, behind
 from .sources import Source, source_of
 
-__all__ = ["PROBE", "Part", "as_requested", "kind_of", "layers_on", "parts_of", "rule_on_route"]
+__all__ = ["PROBE", "Part", "as_requested", "fronts_on", "kind_of", "layers_on", "parts_of"]
 
 MAX_WRAPPERS = 64
 PROBE = "\0"
@@ -76,22 +76,25 @@ def layers_on(route: Any) -> Iterator[AuthzMiddleware | Guard]:
         app = getattr(app, "app", None)
 
 
-def rule_on_route(node: Node, own: Access | None, *, at: str, path: str, is_first: bool) -> Ruling | None:
-    """Return what holds by the middleware that stands on a route itself; None: there is none.
+def fronts_on(node: Node, own: Access | None, *, at: str, is_first: bool) -> tuple[Fronts, Access | None] | None:
+    """Return what stands in front on a route itself, and what that believes the route states; None: nothing does.
 
-    It sees no routes. As the first one it is told the endpoint by the router; else it knows what it wraps, and no more.
+    A middleware there sees no routes. As the first one it is told the endpoint by the router; else it knows what it
+    wraps, and no more. What stands before it then, the middleware further out has decided.
     """
     layers = list(layers_on(node.route))
     middlewares = [layer for layer in layers if isinstance(layer, AuthzMiddleware)]
     if not middlewares:
         return None
+    if not is_first:
+        layers = layers[layers.index(middlewares[0]) :]
     endpoint, wrapped = getattr(node.route, "endpoint", None), middlewares[-1].app
     is_told = is_first and (isinstance(endpoint, type | functools.partial) or inspect.isroutine(endpoint))
     believed = own if is_told or wrapped is endpoint else stated_access(wrapped)
     fronts = behind(BARE, layers, at)
     if believed is None:
         fronts = (*fronts[:-1], replace(fronts[-1], around=None))
-    return rule(fronts, believed, path)
+    return fronts, believed
 
 
 def _grouped(by_method: Mapping[str, Stated]) -> dict[Access | None, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +75,10 @@ def _construct(one: Middleware, app: Starlette) -> AuthzMiddleware:
     issuers = one.kwargs.get("issuers")
     if isinstance(issuers, Iterator):  # it can be read once, and the application will
         one.kwargs["issuers"] = tuple(issuers)
+    try:
+        inspect.signature(make).bind(app.router, *one.args, **one.kwargs)
+    except TypeError as error:  # found at the first message otherwise: Starlette makes middleware late
+        raise ConfigurationError(f"{make.__name__} cannot be made as it was added: {error}") from None
     made: AuthzMiddleware = make(app.router, *one.args, **one.kwargs)
     return made
 

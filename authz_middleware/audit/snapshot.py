@@ -26,7 +26,7 @@ def write(entries: Iterable[RouteEntry]) -> str:
     return json.dumps(document, indent=2)
 
 
-def read(text: str) -> tuple[RouteEntry, ...]:
+def read(text: str | bytes) -> tuple[RouteEntry, ...]:
     """Return the entries of a table that `write` wrote.
 
     Raises:

@@ -22,7 +22,7 @@ class RouteTable:
     entries: tuple[RouteEntry, ...]
 
     @classmethod
-    def from_json(cls, text: str) -> RouteTable:
+    def from_json(cls, text: str | bytes) -> RouteTable:
         """Return a table as `to_json` wrote it. The objects of the application are not in it.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..routes import Node, RouteMap, add_up, find_router
 from ..routes.frameworks import inclusions_of, pages_of
 from .entries import Protection, RouteEntry
 from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule
-from .leaves import PROBE, as_requested, kind_of, layers_on, parts_of, rule_on_route
+from .leaves import PROBE, as_requested, fronts_on, kind_of, layers_on, parts_of
 from .middlewares import application_of, layers_of
 from .sources import Source, source_of
 from .table import RouteTable
@@ -112,10 +112,7 @@ def _rows(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
     rows = [row for node in seen.nodes for row in _rows_of_node(node, seen, place)]
     rows += [*_rows_of_frontends(seen, place), *_rows_of_default(seen, place)]
     yield from rows
-    shown = {row.path for row in rows}
-    for front in place.fronts[place.inherited :]:
-        if front.middleware is not None:
-            yield from _rows_of_public_paths(front.middleware, place, shown)
+    yield from _rows_of_public_paths(place, place.fronts[place.inherited :], rows)
 
 
 def _rows_of_node(node: Node, seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
@@ -129,7 +126,7 @@ def _rows_of_node(node: Node, seen: _Seen, place: _Place) -> Iterator[RouteEntry
         yield from _rows(*hidden)
         return
     for methods, access, source in parts_of(node):
-        yield _row(node, place, methods, access, source)
+        yield from _rows_of_part(node, place, methods, access, source)
 
 
 def _seen_by_its_middleware(node: Node, place: _Place) -> tuple[_Seen, _Place] | None:
@@ -152,17 +149,25 @@ def _seen_by_its_middleware(node: Node, place: _Place) -> tuple[_Seen, _Place] |
     return _Seen.of(router), place.inside(node, fronts, within=0)
 
 
-def _row(node: Node, place: _Place, methods: tuple[str, ...], own: Access | None, source: Source | None) -> RouteEntry:
-    kind = kind_of(node.route)
+def _rows_of_part(
+    node: Node, place: _Place, methods: tuple[str, ...], own: Access | None, source: Source | None
+) -> Iterator[RouteEntry]:
+    """Yield the row of methods of a route that state the same, and of what a middleware on the route opens beside."""
+    kind, shown = kind_of(node.route), place.shown_at(node)
     path, at = place.path_at(node), place.path
     if kind == "application":
         path, at = f"{path.rstrip('/')}/{PROBE}", path.rstrip("/")
     is_first = is_bare(place.fronts)
     ruling = rule(place.fronts, own, path)
-    on_route = rule_on_route(node, own, at=at, path=path, is_first=is_first)
+    on_route = fronts_on(node, own, at=at, is_first=is_first)
     if on_route is not None:
-        ruling = on_route if is_first else ruling.and_then(on_route)
-    return _entry(place, ruling, kind=kind, methods=methods, path=place.shown_at(node), source=source, route=node.route)
+        inner = rule(*on_route, path)
+        ruling = inner if is_first else ruling.and_then(inner)
+    row = _entry(place, ruling, kind=kind, methods=methods, path=shown, source=source, route=node.route)
+    yield row
+    if on_route is not None and is_first and kind == "application":
+        around = replace(place, fronts=on_route[0], shown=shown.rstrip("/"), path=at)
+        yield from _rows_of_public_paths(around, around.fronts[1:], [row])
 
 
 def _entry(place: _Place, ruling: Ruling, *, path: str, **fields: Any) -> RouteEntry:
@@ -210,12 +215,19 @@ def _rows_of_frontends(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
                 yield _entry(place, ruling, kind="page", methods=methods, path=path, source=None, route=frontend)
 
 
-def _rows_of_public_paths(middleware: AuthzMiddleware, place: _Place, shown: set[str]) -> Iterator[RouteEntry]:
-    """Yield a row for each path that is open although no row shows it: a middleware may answer there."""
-    for path in middleware.public_paths:
+def _rows_of_public_paths(place: _Place, fronts: Fronts, rows: Iterable[RouteEntry]) -> Iterator[RouteEntry]:
+    """Yield a row for each path that these open although no row shows it: a middleware may answer there."""
+    seen = {_after_host(row.shown_path) for row in rows}
+    paths = [path for front in fronts if front.middleware is not None for path in front.middleware.public_paths]
+    for path in dict.fromkeys(paths):
         whole = place.shown + path
-        tree = whole.removesuffix("*")
-        is_shown = any(one.startswith(tree) for one in shown) if tree != whole else whole in shown
+        compared = _after_host(whole)
+        is_tree = compared.endswith("*")
+        is_shown = any(one.startswith(compared[:-1]) for one in seen) if is_tree else compared in seen
         ruling = rule(place.fronts, None, place.path + path.replace("*", PROBE))
         if not is_shown and ruling.protection is Protection.ENFORCED and isinstance(ruling.admits, Public):
             yield _entry(place, ruling, kind="path", methods=(), path=whole, source=None, route=None)
+
+
+def _after_host(path: str) -> str:
+    return path[path.find("/") :]  # a host is no part of what is compared with `public_paths`

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from . import demo
+from . import demo, routes
 
 __all__ = ["main"]
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-COMMANDS = (demo,)
+COMMANDS = (demo, routes)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,103 @@
+"""`authz routes module:app`: who may call which route, whether anything is unguarded, and what a change opens."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ...audit import RouteTable, compare, route_table
+from ...errors import ConfigurationError
+from ...routes import find_router
+from .loading import NotLoaded, load
+
+__all__ = ["register"]
+
+UNGUARDED = 1
+FAILED = 2
+DESCRIPTION = (
+    "List every route of a Starlette or FastAPI application: methods, path, who may call it, source line, and whether "
+    "it is unguarded. The application is imported, not started."
+)
+EPILOG = (
+    "To review what a change opens, keep the output of --json from before it and pass that to --diff. "
+    "Exit codes: 0; 1: a route is unguarded, with --fail-on-unguarded; 2: there is no table."
+)
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    text = "list who may call which route of an application"
+    parser = commands.add_parser("routes", help=text, description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("target", metavar="module:app", help="where the application is, such as main:app")
+    parser.add_argument("--factory", action="store_true", help="it is a function that returns the application")
+    parser.add_argument(
+        "--app-dir", type=Path, default=".", metavar="DIR", help="where its module is (default: the working directory)"
+    )
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON")
+    form.add_argument("--markdown", dest="form", action="store_const", const="markdown", help="print Markdown")
+    parser.add_argument(
+        "--diff", type=Path, metavar="OLD.JSON", help="print what became of the routes of an old --json"
+    )
+    parser.add_argument("--fail-on-unguarded", action="store_true", help="exit with 1 if a route is unguarded")
+    parser.set_defaults(run=run, form="text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table or the comparison. 0: done; 1: a route is unguarded; 2: there is no table."""
+    try:
+        old = None if options.diff is None else _read(options.diff)
+        app = load(options.target, options.app_dir, is_factory=options.factory)
+        table = _table(options.target, app)
+    except NotLoaded as error:
+        print(f"{error.origin}authz routes: {error}", file=sys.stderr)
+        return FAILED
+    _print(_formatted(table, old, options.form))
+    return _name_unguarded(table) if options.fail_on_unguarded else 0
+
+
+def _read(path: Path) -> RouteTable:
+    """Return the table of an earlier run."""
+    try:
+        return RouteTable.from_json(path.read_bytes())
+    except OSError as error:
+        raise NotLoaded(f"--diff {path} cannot be read: {error.strerror}") from None
+    except ConfigurationError as error:
+        raise NotLoaded(f"--diff {path}: {error}") from None
+
+
+def _table(target: str, app: object) -> RouteTable:
+    if find_router(app) is None:
+        hint = "; if it returns the application, add --factory" if callable(app) else ""
+        raise NotLoaded(f"{target} is a {type(app).__name__}, no Starlette or FastAPI application{hint}")
+    try:
+        return route_table(app)
+    except ConfigurationError as error:
+        raise NotLoaded(f"{target}: {error}") from None
+
+
+def _formatted(table: RouteTable, old: RouteTable | None, form: str) -> str:
+    shown = table if old is None else compare(old, table)
+    return {"json": shown.to_json, "markdown": shown.to_markdown}.get(form, shown.to_text)()
+
+
+def _print(text: str) -> None:
+    """Print whatever the output can take; a reader that has seen enough, such as `head`, is no error."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+
+
+def _name_unguarded(table: RouteTable) -> int:
+    """Name what is unguarded on standard error and return the exit code."""
+    unguarded = table.unguarded
+    if not unguarded:
+        return 0
+    print(f"authz routes: unguarded: {', '.join(map(repr, unguarded))}", file=sys.stderr)
+    return UNGUARDED
