@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import EnumType
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,9 +64,9 @@ PAGES = (
         "policy.md",
         "authz_middleware.policy",
         "authz_middleware.policy",
-        "Policies as values. Write `policy.scope`, `policy.permission`, `policy.role`, `policy.any_of`, and compose with "
-        "`&` and `|`; `policy.decide` tells what a policy makes of a token, and why. The other names are there for "
-        "whoever builds on policies: the OpenAPI document and the route table use them.",
+        "Policies as values. Write `policy.scope`, `policy.permission`, `policy.role`, `policy.any_of`, and compose "
+        "with `&` and `|`; `policy.decide` tells what a policy makes of a token, and why. The other names are there "
+        "for whoever builds on policies: the OpenAPI document and the route table use them.",
     ),
     Page(
         "errors.md",
@@ -112,8 +113,8 @@ PAGES = (
         "keys.md",
         "authz_middleware.keys",
         "authz_middleware.keys",
-        "What can be passed as `TrustedIssuer(keys=…)` and `fetch=…`.",
-        ("KeySource", "StaticJWKS", "Fetch", "Fetched"),
+        "What can be passed as `TrustedIssuer(keys=…)`, `fetch=…` and `key_settings=…`.",
+        ("KeySource", "StaticJWKS", "Fetch", "Fetched", "KeySettings"),
     ),
     Page(
         "observe.md",
@@ -145,7 +146,7 @@ def _entry(module: ModuleType, name: str) -> Iterator[str]:
         yield f"The module [{value.__name__}]({name}.md)."
     elif isinstance(value, EnumType):
         yield from _documented(inspect.getdoc(value) or "")
-        yield "\n".join(f"* `{member.value}`" for member in value)
+        yield "\n".join(f"* `{member}`" for member in map(str, value))  # all of ours are strings
     elif inspect.isclass(value):
         yield from _class_entry(name, value)
     elif inspect.isroutine(value):
@@ -214,7 +215,9 @@ def _signature(name: str, value: Any) -> str:
 
 
 def _parameter(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    stars = (
+        "*" if parameter.kind is parameter.VAR_POSITIONAL else "**" if parameter.kind is parameter.VAR_KEYWORD else ""
+    )
     text = f"{stars}{parameter.name}"
     if parameter.annotation is not parameter.empty:
         text += f": {_annotation(parameter.annotation)}"
@@ -263,17 +266,16 @@ def _items(body: str) -> list[str]:
 def _assigned_doc(module: ModuleType, name: str) -> str:
     """Return the string below an assignment: what documents a constant. It may stand in the module it comes from."""
     value = getattr(module, name)
-    called = getattr(value, "__call__", None)
     for source in (module, *(m for key, m in sorted(sys.modules.items()) if key.startswith("authz_middleware."))):
         if getattr(source, name, None) is not value or source.__file__ is None:
             continue
         body = ast.parse(Path(source.__file__).read_text(encoding="utf-8")).body
-        for statement, following in zip(body, body[1:], strict=False):
+        for statement, following in pairwise(body):
             targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
             is_it = any(isinstance(target, ast.Name) and target.id == name for target in targets)
             if is_it and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
                 return inspect.cleandoc(str(following.value.value))
-    return inspect.getdoc(called if called is not None else value) or ""
+    return inspect.getdoc(value) or ""
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
