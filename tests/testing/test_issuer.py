@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -422,7 +423,8 @@ def test_while_the_keys_cannot_be_had_no_handler_gets_a_token(what: str) -> None
         return issuer.access_token()
 
     getattr(issuer, what)()
-    for ask in (issuer.access_token, lambda: asyncio.run(handler())):
+    asks: list[Callable[[], AccessToken]] = [issuer.access_token, lambda: asyncio.run(handler())]
+    for ask in asks:
         with pytest.raises(ConfigurationError, match=r"cannot be had just now, .*; call issuer\.recover\(\) first"):
             ask()
     assert not issuer._live_keys._waiting

@@ -9,12 +9,13 @@ pytest_plugins = ["pytester"]
 CONFTEST = 'pytest_plugins = ["authz_middleware.testing.plugin"]'
 
 
+OPTIONS = ["-W", "error", "-W", "ignore:assertions not in test modules", "-p", "no:cacheprovider", "-p", "no:cov"]
+
+
 def run(pytester: pytest.Pytester, tests: str, conftest: str = CONFTEST) -> pytest.RunResult:
     pytester.makeconftest(conftest)
     pytester.makepyfile(tests)
-    return pytester.runpytest_inprocess(
-        "-W", "error", "-p", "no:cacheprovider", "-p", "no:cov", "-p", "no:hypothesispytest"
-    )
+    return pytester.runpytest_inprocess(*OPTIONS)
 
 
 def test_each_test_has_an_issuer_of_its_own_and_all_share_a_key(pytester: pytest.Pytester) -> None:
@@ -87,7 +88,7 @@ def local_issuer(local_signing_key):
 
 def test_the_fixtures_say_what_they_are(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(CONFTEST)
-    result = pytester.runpytest_inprocess("--fixtures", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess("--fixtures", *OPTIONS)
     result.stdout.fnmatch_lines(
         ["local_signing_key*", "*A key to sign with*", "local_issuer*", "*An issuer of this test*"]
     )
