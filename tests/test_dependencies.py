@@ -26,7 +26,7 @@ from authz_middleware import (
 )
 from authz_middleware.decorators import Requirement
 from authz_middleware.observe import RequestDecision
-from authz_middleware.policy import Policy
+from authz_middleware.policy import Policy, Term
 from authz_middleware.routes.dependencies import _names_token
 from authz_middleware.testing import LocalIssuer
 
@@ -251,6 +251,8 @@ def test_equal_requirements_are_equal_whoever_made_them() -> None:
     assert requires("x") == requires("x")
     assert hash(requires("x")) == hash(requires("x"))
     assert requires_scopes("x") == requires(policy.scope("x"))
+    assert requires("x", "x") == requires("x")
+    assert isinstance(requires("x", "x").access, Term)
     assert (
         len({requires("x"), requires("y"), requires_scopes("x"), requires_permissions("x"), authenticated, public}) == 6
     )

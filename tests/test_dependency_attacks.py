@@ -9,7 +9,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Security, WebSocket
 from fastapi.dependencies.utils import get_dependant
 from fastapi.routing import APIRoute
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -334,6 +334,7 @@ def answers(app: FastAPI, claims: Mapping[str, Any]) -> list[tuple[int, Any, str
     return [(answer.status_code, answer.json(), answer.headers.get("www-authenticate")) for answer in got]
 
 
+@settings(max_examples=50)
 @given(stated=st.dictionaries(st.sampled_from(LEVELS), POLICIES, min_size=1), claims=CLAIMS)
 @example(stated={"route": requires("a"), "include": requires("a")}, claims={"scope": "", "permissions": ["a"]})
 def test_wherever_requirements_stand_they_are_one_decorator_with_all_of_them(

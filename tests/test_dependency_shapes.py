@@ -60,6 +60,19 @@ def test_where_nobody_said_that_it_may_the_anonymous_are_refused(issuer: LocalIs
     assert client(app).get(path, headers=holding(issuer, subject="s")).json() == {"subject": "s"}
 
 
+def test_what_a_signature_no_longer_tells_was_not_said(issuer: LocalIssuer) -> None:
+    app = guarded(issuer)
+
+    @app.get("/")
+    @public
+    async def root(token: Annotated[AccessToken | None, Depends(access_token)]) -> str | None:
+        return None if token is None else token.subject
+
+    vars(root)["__signature__"] = inspect.Signature()
+    expect_missing(client(app).get("/"))
+    expect_ok(client(app).get("/", headers=holding(issuer, subject="s")), '"s"')
+
+
 def test_a_class_may_do_without_a_token_too(issuer: LocalIssuer) -> None:
     app = guarded(issuer)
 

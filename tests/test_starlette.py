@@ -504,7 +504,7 @@ def test_an_endpoint_that_handles_options_is_guarded_against_preflights(issuer: 
     calls = Calls()
     target = handler(calls) if stated is None else stated(handler(calls))
     app = client(starlette_app(issuer, Route("/", target, methods=["OPTIONS"])))
-    expect_missing(app.options("/", headers=PREFLIGHT), "x" if stated and stated.name == "requires" else "")
+    expect_missing(app.options("/", headers=PREFLIGHT), "x" if stated is not None and stated.name == "requires" else "")
     assert not calls
 
 
