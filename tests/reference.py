@@ -65,7 +65,7 @@ PAGES = (
         "authz_middleware.policy",
         "authz_middleware.policy",
         "Policies as values. Write `policy.scope`, `policy.permission`, `policy.role`, `policy.any_of`, and compose "
-        "with `&` and `|`; `policy.decide` tells what a policy makes of a token, and why. The other names are there "
+        "with `&` and `|`; `policy.decide` tells what a policy makes of a caller, and why. The other names are there "
         "for whoever builds on policies: the OpenAPI document and the route table use them.",
     ),
     Page(
