@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -39,6 +41,13 @@ def test_each_test_has_an_issuer_of_its_own_and_all_share_a_key(pytester: pytest
         """,
     )
     result.assert_outcomes(passed=2)
+
+
+def test_that_it_was_imported_before_is_no_reason_for_a_warning(pytester: pytest.Pytester) -> None:
+    imported = importlib.import_module("authz_middleware.testing.plugin")
+    result = run(pytester, "def test_nothing(local_issuer): pass")
+    result.assert_outcomes(passed=1)
+    assert imported.__all__ == ["local_issuer", "local_signing_key"]
 
 
 def test_an_application_is_tested_with_it(pytester: pytest.Pytester) -> None:
