@@ -151,7 +151,8 @@ class TrustedIssuer:
         """What two settings must have in common to share one source of keys, and with it one fetch."""
         if self.secret is not None or self.keys is not None:
             return self
-        return (self.issuer, self.jwks_uri, self.settings.algorithms, id(self.fetch), self.key_settings)
+        settings = self.key_settings or KeySettings()
+        return (self.issuer, self.jwks_uri, self.settings.algorithms, id(self.fetch), settings)
 
     def key_source(self) -> KeySource:
         """Return a source of this issuer's keys. Nothing is fetched before the first token needs it."""
@@ -215,13 +216,21 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
 
 def _sourcing_faults(trusted: TrustedIssuer) -> Iterator[str]:
     fetch, settings = trusted.fetch, trusted.key_settings
-    if fetch is not None and not callable(fetch) and not is_client(fetch):
+    if fetch is not None and not is_client(fetch) and (not callable(fetch) or isinstance(fetch, type)):
         yield "fetch= takes an httpx.AsyncClient, an httpx2.AsyncClient or an async callable (url, headers) -> Fetched"
     if settings is not None and not isinstance(settings, KeySettings):
         yield "key_settings= takes KeySettings(…)"
+    elif settings is not None and not _is_on_allowed_host(trusted.jwks_uri, settings):
+        yield "jwks_uri is on none of the allowed_hosts of key_settings; add its host, or leave allowed_hosts out"
     for name in ("fetch", "key_settings"):
         if getattr(trusted, name) is not None and (trusted.keys is not None or trusted.secret is not None):
             yield f"{name} is for keys that are fetched, and keys= or secret= says they are not; leave one out"
+
+
+def _is_on_allowed_host(jwks_uri: str | None, settings: KeySettings) -> bool:
+    if not isinstance(jwks_uri, str) or check_url(jwks_uri, "jwks_uri"):
+        return True  # nothing to compare, or a fault of its own
+    return settings.allows_host_of(jwks_uri)
 
 
 def _number_faults(trusted: TrustedIssuer) -> Iterator[str]:

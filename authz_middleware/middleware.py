@@ -31,10 +31,11 @@ from .observation import Observation
 from .observe import Observer, RequestDecision
 from .policy import Access, requestable
 from .public_paths import PublicPaths
+from .revocation import Revoked
 from .routes import Destination, RouteMap, find_router, guard_whole
 from .startup import announce_invisible, announce_issuers, announce_report_only, announce_unguarded
 from .token import AccessToken
-from .validator import AccessTokenValidator, Revoked
+from .validator import AccessTokenValidator
 from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS
 
 __all__ = ["AuthzMiddleware"]

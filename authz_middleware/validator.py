@@ -9,10 +9,9 @@ Sources: RFC 9068 section 4, RFC 8725 section 3, RFC 7519 section 7.2.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ._jose import (
     DEFAULT_MAX_TOKEN_BYTES,
@@ -25,28 +24,16 @@ from ._jose import (
 )
 from .dialects import Dialect, check_type, looks_like_id_token, read_identity, read_token, select_dialect
 from .dialects.readers import read_audience, read_date, read_required_date, read_string, read_tenant
-from .errors import (
-    Code,
-    ConfigurationError,
-    InvalidToken,
-    KeysUnavailable,
-    Reason,
-    Refused,
-    RevocationUnknown,
-)
+from .errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason, Refused
 from .issuers import TrustedIssuer
 from .keys import KeySource, KeyStatus, ManagedKeySource, ReportingKeySource
+from .revocation import Revoked, check_not_revoked
 from .token import AccessToken
 from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS, VerifiedToken, VerifiedTokens, digest_of
 
 __all__ = ["AccessTokenValidator"]
 
 RETRY_AFTER_SECONDS = 5
-REVOCATION_SECONDS = 5.0
-"""How long an async `revoked` may take."""
-
-Revoked = Callable[[AccessToken], bool | Awaitable[bool]]
-"""An application's own answer to whether a token was revoked before it expires."""
 
 _log = logging.getLogger("authz_middleware")
 
@@ -62,8 +49,8 @@ class AccessTokenValidator:
         max_token_bytes: longer tokens are refused unparsed; up to 131072.
         max_cached_tokens: how many verified tokens are remembered, so that the next request with one costs little; 0
             switches that off. max_cached_bytes: the length of them all.
-        revoked: asked about every token, remembered or not, after it was verified; sync or async. If it fails, the
-            request is answered 503.
+        revoked: asked about every token, remembered or not, after it was verified. An async function has five seconds;
+            a plain one runs on the event loop, so it must not wait. If it fails, the request is answered 503.
         clock: epoch seconds.
 
     Raises:
@@ -121,17 +108,18 @@ class AccessTokenValidator:
             KeysUnavailable: the issuer's keys could not be had.
             RevocationUnknown: whether the token was revoked could not be found out.
         """
-        if not self._cache.is_on or len(token) > self.max_token_bytes:
-            verified = await self._verify(token)
-        else:
-            digest = digest_of(token)
-            known = self._cache.get(digest)
-            if known is None or not await self._still_holds(known):
-                known = await self._verify(token)
-                self._cache.put(digest, known)
-            verified = known
-        if self._revoked is not None:
-            await _check_not_revoked(self._revoked, verified)
+        digest = digest_of(token) if self._cache.is_on and len(token) <= self.max_token_bytes else None
+        known = None if digest is None else self._cache.get(digest)
+        try:
+            verified = known if known is not None and await self._still_holds(known) else await self._verify(token)
+            if self._revoked is not None:
+                await check_not_revoked(self._revoked, verified.token)
+        except InvalidToken:
+            if digest is not None and known is not None:
+                self._cache.discard(digest)
+            raise
+        if digest is not None and verified is not known:
+            self._cache.put(digest, verified)
         return verified.token
 
     async def _verify(self, token: str) -> VerifiedToken:
@@ -162,19 +150,18 @@ class AccessTokenValidator:
         Raises:
             KeysUnavailable: the issuer's keys could not be had.
         """
-        if self._clock() >= known.expires_at:
-            return False
+        source = self._keys[known.trusted]
         try:
-            key = await _get_key(self._keys[known.trusted], known.kid, known.key.algorithm)
+            key = await _get_key(source, known.kid, known.key.algorithm)
         except InvalidToken:
             key = None
         except KeysUnavailable as unavailable:
             unavailable.issuer, unavailable.dialect = known.trusted.issuer, known.token.dialect
             raise
-        if key is known.key or key == known.key:
-            return True
-        self._cache.drop(lambda entry: entry.trusted is known.trusted and entry.key == known.key)
-        return False
+        if key is not known.key and key != known.key:  # withdrawn, or another one under the same id
+            self._cache.drop(lambda entry: entry.key == known.key and self._keys[entry.trusted] is source)
+            return False
+        return self._clock() < known.expires_at  # after the wait for a key, as where it was verified
 
     def _select_issuer(self, unverified: UnverifiedToken) -> TrustedIssuer:
         """Return the settings for exactly this `iss` and one of these `aud`. Signs nothing off: both are unverified."""
@@ -221,23 +208,6 @@ def _key_sources(issuers: Iterable[TrustedIssuer]) -> Mapping[TrustedIssuer, Key
             sources[issuer.key_identity] = issuer.key_source()
         by_issuer[issuer] = sources[issuer.key_identity]
     return by_issuer
-
-
-async def _check_not_revoked(revoked: Revoked, verified: VerifiedToken) -> None:
-    """Ask the application whether a token was revoked. What is no clear answer refuses."""
-    answer: object = None
-    try:
-        answer = revoked(verified.token)
-        if inspect.isawaitable(answer):
-            async with asyncio.timeout(REVOCATION_SECONDS):
-                answer = await answer
-    except Exception as error:  # noqa: BLE001 - fail closed, as our outage and not as the caller's fault
-        _log.warning("revoked failed with %s", type(error).__name__)
-    if answer is False:
-        return
-    refused = InvalidToken(Code.REVOKED, Reason.REVOKED) if answer is True else RevocationUnknown(RETRY_AFTER_SECONDS)
-    refused.issuer, refused.dialect = verified.trusted.issuer, verified.token.dialect
-    raise refused
 
 
 async def _get_key(source: KeySource, kid: str | None, algorithm: str) -> VerificationKey:

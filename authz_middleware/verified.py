@@ -82,6 +82,11 @@ class VerifiedTokens:
                 self._entries.popitem()
             self._entries[digest] = entry
 
+    def discard(self, digest: bytes) -> None:
+        """Forget a token."""
+        with self._lock:
+            self._entries.pop(digest, None)
+
     def drop(self, is_void: Callable[[VerifiedToken], bool]) -> None:
         """Forget every token for which this is so: those of a key that has left, above all."""
         with self._lock:

@@ -11,9 +11,9 @@ import inspect
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Protocol, TypeGuard, cast, runtime_checkable
 from urllib.parse import urlsplit
 
 import httpx
@@ -39,13 +39,18 @@ class _Response(Protocol):
 class AsyncClient(Protocol):
     """What `httpx.AsyncClient` and `httpx2.AsyncClient` have in common, as far as it is needed here."""
 
-    def stream(self, method: str, url: str, **options: Any) -> AbstractAsyncContextManager[_Response]:
+    def stream(
+        self, method: str, url: str, *, headers: Mapping[str, str], follow_redirects: bool
+    ) -> AbstractAsyncContextManager[_Response]:
         """Send a request; the body is read while the block runs."""
         ...
 
 
 class ClientFetch:
-    """Fetches with a client of the application's own. Never follows redirects, whatever the client is set to."""
+    """Fetches with a client of the application's own. Never follows redirects, whatever the client is set to.
+
+    Which addresses a name leads to is not checked: a client may know them from a proxy, or from nowhere at all.
+    """
 
     def __init__(self, client: AsyncClient, *, max_bytes: int = MAX_BYTES) -> None:
         self._client = client
@@ -83,22 +88,22 @@ class HTTPXFetch:
         timeout = httpx.Timeout(self._seconds, connect=self._seconds * 0.4)
         async with httpx.AsyncClient(timeout=timeout, verify=self._tls, trust_env=not is_local) as client:
             await _check_addresses(url)
-            return await _get(cast("AsyncClient", client), url, headers, self._max_bytes)
+            return await _get(client, url, headers, self._max_bytes)
 
 
-def as_fetch(fetch: object, *, seconds: float = TOTAL_SECONDS, max_bytes: int = MAX_BYTES) -> Fetch:
+def as_fetch(fetch: Fetch | AsyncClient | None, *, seconds: float = TOTAL_SECONDS, max_bytes: int = MAX_BYTES) -> Fetch:
     """Return what an application gave as `fetch=` in the one form that is called: None, a client, or a callable."""
     if fetch is None:
         return HTTPXFetch(seconds=seconds, max_bytes=max_bytes)
     if is_client(fetch):
-        return ClientFetch(cast("AsyncClient", fetch), max_bytes=max_bytes)
-    return cast("Fetch", fetch)
+        return ClientFetch(fetch, max_bytes=max_bytes)
+    return cast("Fetch", fetch)  # checked where an application gives it
 
 
-def is_client(fetch: object) -> bool:
+def is_client(fetch: object) -> TypeGuard[AsyncClient]:
     """Tell whether this is an asynchronous client. A synchronous one has the same methods, and would block the loop."""
-    close: Callable[..., object] | None = getattr(fetch, "aclose", None)
-    return isinstance(fetch, AsyncClient) and inspect.iscoroutinefunction(close)
+    close: object = getattr(fetch, "aclose", None)
+    return isinstance(fetch, AsyncClient) and not isinstance(fetch, type) and inspect.iscoroutinefunction(close)
 
 
 async def _get(client: AsyncClient, url: str, headers: Mapping[str, str], max_bytes: int) -> Fetched:
@@ -110,20 +115,38 @@ async def _get(client: AsyncClient, url: str, headers: Mapping[str, str], max_by
 
 
 async def _read(response: _Response, max_bytes: int) -> bytes:
-    """Read a body within its limit, on the wire and unfolded: a small body must not become a large one."""
-    coding = response.headers.get("content-encoding", "identity").lower()
-    if coding not in {"identity", "gzip", "x-gzip", "deflate"}:
-        raise FetchFailed("compressed")  # not asked for, and not to be unfolded in bounded steps
-    unfold = None if coding == "identity" else zlib.decompressobj(GZIP_OR_ZLIB)
-    read, body = 0, bytearray()
-    async for chunk in response.aiter_raw():
-        read += len(chunk)
-        body += chunk if unfold is None else unfold.decompress(chunk, max_bytes + 1 - len(body))
-        if max(read, len(body)) > max_bytes:
+    body = _Body(response.headers.get("content-encoding", "identity").lower(), max_bytes)
+    try:
+        async for chunk in response.aiter_raw():
+            body.add(chunk)
+    except zlib.error:
+        raise FetchFailed("compressed") from None
+    return body.whole()
+
+
+class _Body:
+    """A body within its limit, on the wire and unfolded: a small one must not become a large one."""
+
+    def __init__(self, coding: str, max_bytes: int) -> None:
+        if coding not in {"identity", "gzip", "x-gzip", "deflate"}:
+            raise FetchFailed("compressed")  # not asked for, and not to be unfolded in bounded steps
+        self._unfolding = None if coding == "identity" else zlib.decompressobj(GZIP_OR_ZLIB)
+        self._max_bytes = max_bytes
+        self._read = 0
+        self._body = bytearray()
+
+    def add(self, chunk: bytes) -> None:
+        self._read += len(chunk)
+        left = self._max_bytes + 1 - len(self._body)
+        self._body += chunk if self._unfolding is None else self._unfolding.decompress(chunk, left)
+        if max(self._read, len(self._body)) > self._max_bytes:
             raise FetchFailed("too_large")
-    if unfold is not None and not unfold.eof:
-        raise FetchFailed("compressed")
-    return bytes(body)
+
+    def whole(self) -> bytes:
+        unfolding = self._unfolding
+        if unfolding is not None and self._read and (not unfolding.eof or unfolding.unused_data):
+            raise FetchFailed("compressed")  # cut off, or followed by something that was not unfolded
+        return bytes(self._body)
 
 
 async def _check_addresses(url: str) -> None:

@@ -5,7 +5,9 @@ Sources: OpenID Connect Discovery section 4, RFC 8414 sections 2, 3 and 3.3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit, urlunsplit
@@ -13,9 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 from .._jose import JSONFault, parse_json
 from .fetch import Fetch, FetchFailed, check_fetched_url, fetch_document
 from .settings import KeySettings
-from .urls import host_of
 
-__all__ = ["CodeFlow", "discover_code_flow", "discover_jwks_uri", "metadata_urls"]
+__all__ = ["CodeFlow", "JWKSEndpoint", "discover_code_flow", "discover_jwks_uri", "metadata_urls"]
 
 DEFAULTS = KeySettings()
 
@@ -44,7 +45,7 @@ async def discover_jwks_uri(issuer: str, fetch: Fetch, settings: KeySettings = D
         FetchFailed: no metadata, broken metadata, metadata of another issuer, or a host that is not allowed.
     """
     uri = _endpoint(await _fetch_metadata(issuer, fetch, settings), "jwks_uri", issuer)
-    if settings.allowed_hosts is not None and host_of(uri) not in settings.allowed_hosts:
+    if not settings.allows_host_of(uri):
         raise FetchFailed("host_not_allowed")
     return uri
 
@@ -61,6 +62,52 @@ async def discover_code_flow(issuer: str, fetch: Fetch, settings: KeySettings = 
     return CodeFlow(
         _endpoint(metadata, "authorization_endpoint", issuer), _endpoint(metadata, "token_endpoint", issuer)
     )
+
+
+class JWKSEndpoint:
+    """Where an issuer's keys are: as configured, or as its metadata says, which is read again now and then.
+
+    Args:
+        issuer: the issuer. configured: the endpoint; None finds it.
+        fetch: how metadata is fetched. settings: the numbers. clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, issuer: str, configured: str | None, fetch: Fetch, settings: KeySettings, clock: Callable[[], float]
+    ) -> None:
+        self._issuer = issuer
+        self._fetch = fetch
+        self._settings = settings
+        self._clock = clock
+        self._uri = configured
+        self._is_configured = configured is not None
+        self._known_until = -math.inf
+
+    async def locate(self) -> str:
+        """Return the endpoint. If the metadata cannot be had, that is the last known one.
+
+        Raises:
+            FetchFailed: there is none yet.
+        """
+        known = self._uri
+        if known is None:
+            return await self._discover()
+        if self._is_configured or self._clock() < self._known_until:
+            return known
+        try:  # a server that lets this wait must leave time for asking the endpoint itself
+            async with asyncio.timeout(self._settings.fetch_seconds / 2):
+                return await self._discover()
+        except (FetchFailed, TimeoutError):
+            return known
+
+    def doubt(self) -> None:
+        """Read the metadata again next time: perhaps the endpoint has moved."""
+        self._known_until = -math.inf
+
+    async def _discover(self) -> str:
+        self._uri = uri = await discover_jwks_uri(self._issuer, self._fetch, self._settings)
+        self._known_until = self._clock() + self._settings.discovery_lifetime
+        return uri
 
 
 async def _fetch_metadata(issuer: str, fetch: Fetch, settings: KeySettings) -> Mapping[str, object]:

@@ -9,6 +9,7 @@ Sources: RFC 8414 section 3 (TLS), RFC 9110 sections 8.4.1 (content codings) and
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -69,7 +70,7 @@ async def fetch_document(
     """
     try:
         async with asyncio.timeout(seconds):
-            response = await fetch(url, {"Accept": "application/json", **headers})
+            response = await _ask(fetch, url, {"Accept": "application/json", **headers})
         _check_response(response, max_bytes)
     except FetchFailed:
         raise
@@ -81,6 +82,14 @@ async def fetch_document(
         raise FetchFailed("cancelled") from None  # something inside `fetch` was cancelled: one more way to fail
     except Exception:  # noqa: BLE001 - a user's `Fetch` may raise anything; the keys are then simply not to be had
         raise FetchFailed("transport") from None
+    return response
+
+
+async def _ask(fetch: Fetch, url: str, headers: Mapping[str, str]) -> Fetched:
+    awaited: object = fetch(url, headers)
+    if not inspect.isawaitable(awaited):
+        raise FetchFailed("not_async")  # and it may have blocked the event loop
+    response: Fetched = await awaited
     return response
 
 

@@ -15,7 +15,7 @@ from .settings import KeySettings
 
 __all__ = ["read_lifetime", "read_retry_after"]
 
-_MAX_AGE = re.compile(r'(?:^|[,\s])max-age="?(\d{1,9})', re.IGNORECASE)
+_MAX_AGE = re.compile(r'(?:^|[,\s])max-age="?(\d{1,9})', re.IGNORECASE | re.ASCII)
 _UNCACHEABLE = re.compile(r"(?:^|[,\s])no-(?:store|cache)(?:$|[,\s=])", re.IGNORECASE)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
 
@@ -56,6 +56,6 @@ def _date(text: str | None) -> datetime | None:
         return None
     try:
         date = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return date if date.tzinfo is not None else None

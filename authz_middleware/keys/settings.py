@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..errors import ConfigurationError
+from .urls import check_url, host_of
 
 __all__ = ["KeySettings"]
 
@@ -57,7 +58,7 @@ class KeySettings:
             waited for by any number.
         fetch_seconds: total seconds of a refresh, discovery included (0.1 to 60).
         max_bytes: size of a document (1024 to 16777216). max_keys: keys in one (1 to 1000).
-        allowed_hosts: hosts, as `host` or `host:port`, that metadata may name for the JWKS; None: any.
+        allowed_hosts: hosts, as `host` or `host:port`, on which metadata may say that the JWKS is; None: any.
 
     Raises:
         ConfigurationError: a number out of its range, or numbers that contradict each other; with every fault found.
@@ -90,7 +91,12 @@ class KeySettings:
         if faults:
             raise ConfigurationError(*(f"KeySettings: {fault}" for fault in faults))
         if self.allowed_hosts is not None:
-            object.__setattr__(self, "allowed_hosts", frozenset(host.lower() for host in self.allowed_hosts))
+            hosts = frozenset(host_of(f"https://{host}") for host in self.allowed_hosts)
+            object.__setattr__(self, "allowed_hosts", hosts)
+
+    def allows_host_of(self, url: str) -> bool:
+        """Tell whether keys may come from the host of a checked URL."""
+        return self.allowed_hosts is None or host_of(url) in self.allowed_hosts
 
     def _range_faults(self) -> Iterator[str]:
         for name, (least, most) in RANGES.items():
@@ -114,7 +120,14 @@ class KeySettings:
 def _host_faults(hosts: Collection[str] | None) -> Iterator[str]:
     if hosts is None:
         return
-    if isinstance(hosts, str | bytes) or not isinstance(hosts, Collection) or not hosts:
+    if isinstance(hosts, str | bytes | Mapping) or not isinstance(hosts, Collection) or not hosts:
         yield 'allowed_hosts is a collection of hosts; write allowed_hosts={"acme.eu.auth0.com"}'
-    elif not all(isinstance(host, str) and host and "/" not in host and "@" not in host for host in hosts):
-        yield "allowed_hosts holds bare hosts, with a port where it is not the usual one, without https:// or slashes"
+    elif not all(isinstance(host, str) and _is_bare_host(host) for host in hosts):
+        yield (
+            "allowed_hosts holds whole bare hosts, with a port where it is not the usual one; write "
+            '"acme.eu.auth0.com" or "localhost:8443", without https://, slashes or wildcards'
+        )
+
+
+def _is_bare_host(host: str) -> bool:
+    return not set(host) & set("/?@*") and not check_url(f"https://{host}", "host")

@@ -42,7 +42,8 @@ def host_of(url: str) -> str:
     """Return a checked URL's host, lower-case, with its port where that is not the scheme's own."""
     parts = urlsplit(url)
     usual = {"https": 443, "http": 80}[parts.scheme]
-    host = (parts.hostname or "").lower()
+    host = parts.hostname or ""
+    host = f"[{host}]" if ":" in host else host  # an IPv6 address, which would swallow the port
     return host if parts.port in {None, usual} else f"{host}:{parts.port}"
 
 
