@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
@@ -101,6 +103,11 @@ def test_the_fixtures_say_what_they_are(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         ["local_signing_key*", "*A key to sign with*", "local_issuer*", "*An issuer of this test*"]
     )
+
+
+def test_the_kit_itself_needs_no_pytest() -> None:
+    code = "import sys, authz_middleware.testing; sys.exit('pytest' in sys.modules or 'trio' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_without_the_plugin_there_are_no_fixtures(pytester: pytest.Pytester) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import httpx
@@ -186,6 +187,31 @@ def test_what_happens_to_the_issuer_the_application_sees() -> None:
         response = client.get("/orders", headers=issuer.headers(**READ))  # type: ignore[arg-type]
         assert (response.status_code, response.headers["retry-after"]) == (503, "1")
         assert "www-authenticate" not in response.headers
+
+
+def test_a_request_of_a_test_client_hangs_with_the_issuer_and_goes_on_with_it() -> None:
+    app, issuer = starlette_app(), local()
+    waiting = threading.Event()
+    answers: list[int] = []
+
+    class Waiting(set[Any]):
+        def add(self, waiter: Any) -> None:
+            super().add(waiter)
+            waiting.set()
+
+    def ask() -> None:
+        answers.append(status(app, issuer))
+
+    with trust(app, issuer):
+        issuer.hang()
+        issuer._live_keys._waiting = Waiting()
+        request = threading.Thread(target=ask)
+        request.start()
+        assert waiting.wait(10)
+        assert answers == []
+        issuer.recover()
+        request.join(10)
+    assert answers == [200]
 
 
 # --- which middlewares ------------------------------------------------------------------------------------------------
