@@ -113,7 +113,8 @@ def _forgeable(parameter: str | None) -> str:
 
 
 def _names_token(annotation: Any) -> bool:
-    waiting, seen = [annotation], []
+    waiting: list[Any] = [annotation]
+    seen: list[Any] = []
     while waiting:
         part = waiting.pop()
         part = getattr(part, "__value__", part)
