@@ -81,7 +81,9 @@ def _run(run: Run, variant: Variant, server: Server, keyring: Keyring) -> Any:
         with variant.open(server, clock) as api:
             world = World(server, keyring, clock, api, moves_time=variant.moves_time)
             with world.deadline():
-                return await run(world, variant)
+                result = await run(world, variant)
+            await world.finish()
+            return result
 
     try:
         with asyncio.Runner(loop_factory=lambda: InjectedLoop(clock)) as runner:

@@ -12,6 +12,7 @@ from .world import Answer, Fetches, World, statuses
 
 UNKNOWN_KEYS = 10_000
 UNTHROTTLED_UNKNOWN_KEYS = 500
+WAVES_AT_ONCE = 10
 ORDINARY_SECONDS = 1000
 """Ordinary traffic before a fault, so that it falls into the middle of everybody's cache lifetime."""
 OK = 200
@@ -59,11 +60,14 @@ class Flood:
 
 
 async def kid_flood(world: World, requests: int, seconds: int) -> Flood:
-    """Send unknown keys, with a good request a wave and a wave a second, two minutes after the first fetch."""
+    """Send unknown keys in waves with a good request each, two minutes after the first fetch.
+
+    There is a wave a second, or, in no seconds, ten one after another while no time passes.
+    """
     await world.ask(world.good())
     await world.sleep(120)
     await world.ask(world.good())
-    waves = max(1, seconds)
+    waves = seconds or WAVES_AT_ONCE
     bad: Counter[int] = Counter()
     good: Counter[int] = Counter()
     with world.counting() as fetches:

@@ -180,7 +180,8 @@ SECTIONS = (
         "flood",
         "Flood of unknown keys",
         "Requests that each name another key nobody publishes, while the keys are known and two minutes after they "
-        "were fetched: all at once, or a hundredth each second with one good request among them.",
+        "were fetched: a tenth after the other while no time passes, or a hundredth each second; one good request with "
+        "each part.",
         {"at once": partial(_flood, seconds=0), "over 100 s": partial(_flood, seconds=100)},
         (
             "requests",
@@ -221,8 +222,9 @@ SECTIONS = (
         "bad",
         "Server answers, but badly",
         f"For two hours each: 500; 429 with `Retry-After: {RETRY_AFTER}`; 200 with an HTML page, as a captive portal "
-        "answers; 200 with `{}`. Two good requests every minute. A cell says what first requests are answered, which part of the good requests is "
-        "answered 200 once the keys were had, what the others are answered, and how often the server was asked.",
+        "answers; 200 with `{}`. Two good requests every minute. A cell says what first requests are answered, which "
+        "part of the good requests is answered 200 once the keys were had, what the others are answered, and how often "
+        "the server was asked.",
         {
             **{f"cold {fault}": partial(_cold, fault=fault) for fault in BAD_ANSWERS},
             **{f"warm {fault}": partial(_warm, fault=fault, every=60) for fault in BAD_ANSWERS},
