@@ -98,6 +98,11 @@ class Observer:
         self._on_decision = on_decision
 
     @property
+    def wants_detail(self) -> bool:
+        """Whether anybody reads why a policy is met or not."""
+        return self._on_decision is not None
+
+    @property
     def sees_allowed(self) -> bool:
         """Whether anybody wants to hear that access was granted."""
         return self._on_decision is not None or _recording_span() is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import gc
 import logging
@@ -21,12 +22,14 @@ from starlette.types import Message
 from authz_middleware import (
     AuthzMiddleware,
     authorize,
+    public,
     requires,
 )
 from authz_middleware.context import RequestContext
 from authz_middleware.errors import MissingToken, Refused
 from authz_middleware.observation import Observation
 from authz_middleware.observe import Observer, RequestDecision
+from authz_middleware.routes import Destination
 from authz_middleware.testing import LocalIssuer
 
 from .apps import (
@@ -54,6 +57,11 @@ class Plain:
         pass
 
     async def coroutine(self, decision: RequestDecision) -> None:
+        raise NotImplementedError
+
+
+class Record:
+    def __init__(self, decision: RequestDecision) -> None:
         raise NotImplementedError
 
 
@@ -85,6 +93,7 @@ def with_more(decision: RequestDecision, *more: object, **named: object) -> None
         Async(),
         Async,
         Plain,
+        Record,
         RequestDecision,
         Plain().coroutine,
         functools.partial(coroutine),
@@ -225,7 +234,25 @@ def test_after_the_request_nothing_is_told(issuer: LocalIssuer, lines: Lines) ->
 def alive() -> list[object]:
     """Return all that exists of requests."""
     gc.collect()
-    return [kept for kept in gc.get_objects() if isinstance(kept, RequestContext | Observation | Refused)]
+    kinds = (RequestContext, Observation, Destination, Refused)
+    return [kept for kept in gc.get_objects() if isinstance(kept, kinds)]
+
+
+def test_whoever_keeps_a_context_keeps_no_more_of_the_request(issuer: LocalIssuer) -> None:
+    kept: list[RequestContext] = []
+
+    @public
+    async def handler(request: Request) -> Response:
+        with contextlib.suppress(Refused):
+            await authorize(request, "y")
+        kept.append(request.scope["authz_middleware"])
+        return PlainTextResponse("ok")
+
+    app, _ = watched(issuer, Route("/", handler))
+    before = alive()
+    assert ask(app, http_scope("/", token(issuer))).status == 200
+    new = [type(one).__name__ for one in alive() if not any(one is known for known in before)]
+    assert sorted(new) == ["Observation", "RequestContext"]
 
 
 @pytest.mark.parametrize("permissions", [["x"], ["y"], None])
