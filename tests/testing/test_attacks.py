@@ -149,6 +149,13 @@ def test_a_role_is_not_had_by_a_claim_that_is_not_the_application_s() -> None:
     assert failing(app) == {}
 
 
+def test_claims_that_are_read_are_none_of_those_that_must_mean_nothing() -> None:
+    """Else the token would be entitled, and the attack skipped."""
+    app = Starlette(routes=[Route("/boss", requires(policy.role("boss"))(endpoint))])
+    app.add_middleware(AuthzMiddleware, issuers=[acme(roles_claims="roles", tenant_claims="rights")])
+    assert failing(app) == {}
+
+
 def test_whose_every_good_token_is_entitled_is_not_told_to_refuse_one() -> None:
     app = starlette_app(acme(permissions_claims="scp", dialects=["rfc9068_profile_authz"]))
     app.router.routes.append(Route("/star", requires("*")(endpoint)))
