@@ -150,6 +150,15 @@ def at_once(request: Coroutine[Any, Any, VerificationKey]) -> VerificationKey:
     raise AssertionError("it waited")
 
 
+def starts_to_wait(request: Coroutine[Any, Any, VerificationKey]) -> bool:
+    """Drive a coroutine to where it waits first, and give it up."""
+    try:
+        request.send(None)
+    finally:
+        request.close()
+    return True
+
+
 async def settle() -> None:
     """Let every task run as far as it can."""
     for _ in range(25):
@@ -178,4 +187,5 @@ UNKNOWN = (Code.UNKNOWN_KEY, Reason.KEY_NOT_PUBLISHED)
 AMBIGUOUS = (Code.UNKNOWN_KEY, Reason.KEY_AMBIGUOUS)
 CANNOT_SAY = (Code.KEYS_UNAVAILABLE, Reason.UNKNOWN_KEY_AND_FETCH_FAILED)
 NEVER_FETCHED = (Code.KEYS_UNAVAILABLE, Reason.NEVER_FETCHED)
+TOO_MANY = (Code.KEYS_UNAVAILABLE, Reason.TOO_MANY_WAITING)
 TOO_LONG = (Code.KEYS_UNAVAILABLE, Reason.TOO_LONG_WITHOUT_CONTACT)

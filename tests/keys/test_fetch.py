@@ -1,18 +1,17 @@
 """One GET, over real sockets on the loopback interface, from servers that behave and servers that do not."""
 
 import asyncio
-import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import pytest
 
-from authz_middleware.keys import Fetched, FetchFailed, HTTPXFetch, check_url, discover_jwks_uri, fetch
+from authz_middleware.keys import Fetched, FetchFailed, HTTPXFetch, check_url, discover_jwks_uri
 from authz_middleware.keys.fetch import MAX_BYTES, check_fetched_url, fetch_document
 
 from .helpers import in_loop, settle
+from .servers import Behaviour, answering, drip_the_body, drip_the_head, hang, hang_in_the_body, http, serving
+from .virtual import in_virtual_time, passed
 
 URL = "https://issuer.test/jwks.json"
 
@@ -23,60 +22,6 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     return iter(())
-
-
-# --- servers ----------------------------------------------------------------------------------------------------------
-
-Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-
-
-class Server:
-    """A loopback server that keeps the requests it was sent."""
-
-    def __init__(self, behaviour: Behaviour) -> None:
-        self.requests: list[str] = []
-        self.connections: set[asyncio.Task[None]] = set()
-        self.url = ""
-        self._behaviour = behaviour
-
-    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections.add(asyncio.create_task(self._handle(reader, writer)))
-
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
-            if (first := await reader.readexactly(1)) in {b"G", b"C"}:  # GET or CONNECT: no TLS, that is
-                self.requests.append((first + await reader.readuntil(b"\r\n\r\n")).decode())
-            await self._behaviour(reader, writer)
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-@asynccontextmanager
-async def serving(behaviour: Behaviour) -> AsyncIterator[Server]:
-    """Serve, and at the end see that the client has left every connection."""
-    server = Server(behaviour)
-    listener = await asyncio.start_server(server.connected, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/jwks.json"
-    async with listener:
-        yield server
-        if server.connections:
-            _, open_ = await asyncio.wait(server.connections, timeout=30)
-            if open_:
-                raise AssertionError("the client left a connection open")
-
-
-def http(status: str, body: bytes = b"", *headers: str, length: int | None = None) -> bytes:
-    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body) if length is None else length}", *headers]
-    return "\r\n".join([*lines, "Connection: close", "", ""]).encode() + body
-
-
-def answering(response: bytes) -> Behaviour:
-    async def behaviour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(response)
-        await writer.drain()
-
-    return behaviour
 
 
 async def failure(url: str, fetch_: Any = None) -> FetchFailed:
@@ -205,80 +150,33 @@ async def test_a_body_without_end_is_cut_off_while_reading(status: str) -> None:
     assert (failed.kind, failed.absent) == ("too_large", False)
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "br", "deflate", "gzip, identity", "x-gzip"])
-@in_loop
-async def test_a_compressed_body_is_refused(encoding: str) -> None:
-    body = gzip.compress(b" " * 10_000_000)
-    async with serving(answering(http("200 OK", body, f"Content-Encoding: {encoding}"))) as server:
-        assert (await failure(server.url)).kind == "compressed"
-
-
-@in_loop
-async def test_a_body_that_says_it_is_not_compressed_is_read() -> None:
-    async with serving(answering(http("200 OK", b"{}", "Content-Encoding: identity"))) as server:
-        assert (await fetch_document(HTTPXFetch(), server.url, {})).body == b"{}"
-
-
-async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()
-
-
-async def hang_in_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(http("200 OK", b"{", length=12))
-    await reader.read()
-
-
-async def _drip(data: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    for number in range(len(data)):
-        writer.write(data[number : number + 1])
-        await writer.drain()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await reader.read()
-                return
-
-
-async def drip_the_body(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    writer.write(http("200 OK", length=100_000))
-    await _drip(b" " * 100_000, reader, writer)
-
-
-async def drip_the_head(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await _drip(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 50_000, reader, writer)
-
-
-@pytest.mark.parametrize("behaviour", [hang, hang_in_the_body])
-def test_a_server_that_hangs_is_cut_off(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
-    failed, server = asyncio.run(cut_off(behaviour, monkeypatch, "http"))
+@pytest.mark.parametrize("behaviour", [hang, hang_in_the_body, drip_the_head, drip_the_body])
+@in_virtual_time
+async def test_a_server_that_hangs_or_drips_is_cut_off_after_five_seconds(behaviour: Behaviour) -> None:
+    """Every single read of what drips is short: only a deadline over all of them ends it."""
+    async with serving(behaviour) as server:
+        began = passed()
+        failed = await failure(server.url)
+        assert passed() - began == 5
     assert (failed.kind in {"timeout", "transport"}, failed.absent) == (True, False)
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("behaviour", [drip_the_head, drip_the_body])
-def test_a_server_that_drips_is_cut_off(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every single read is short: only a deadline over all of them ends it."""
-    failed, server = asyncio.run(cut_off(behaviour, monkeypatch, "http"))
-    assert (failed.kind, failed.absent) == ("timeout", False)
-    assert len(server.requests) == 1
-
-
-def test_a_tls_handshake_that_hangs_is_cut_off_and_its_connection_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    failed, server = asyncio.run(cut_off(hang, monkeypatch, "https"))
+@in_virtual_time
+async def test_a_tls_handshake_that_hangs_is_cut_off_and_its_connection_closed() -> None:
+    async with serving(hang) as server:
+        failed = await failure(server.url.replace("http", "https"))
+        assert passed() == 2
     assert failed.kind == "transport"
     assert len(server.connections) == 1
 
 
-async def cut_off(behaviour: Behaviour, monkeypatch: pytest.MonkeyPatch, scheme: str) -> tuple[FetchFailed, Server]:
-    fetch_once = HTTPXFetch()
-    async with serving(answering(http("200 OK", b"{}"))) as quick:
-        await fetch_document(fetch_once, quick.url, {})  # what happens once for all fetches shall not count
-    monkeypatch.setattr(fetch, "TOTAL_SECONDS", 0.5)
-    async with serving(behaviour) as server:
-        return await failure(server.url.replace("http", scheme), fetch_once), server
-
-
-def test_the_deadline_is_five_seconds() -> None:
-    assert fetch.TOTAL_SECONDS == 5.0
+@in_virtual_time
+async def test_the_deadline_can_be_set() -> None:
+    async with serving(drip_the_body) as server:
+        with pytest.raises(FetchFailed, match="timeout"):
+            await fetch_document(HTTPXFetch(seconds=30), server.url, {}, seconds=30)
+        assert passed() == 30
 
 
 # --- proxies ----------------------------------------------------------------------------------------------------------
@@ -362,18 +260,6 @@ async def test_discovery_over_a_real_connection() -> None:
 # --- a fetch of the application's own ---------------------------------------------------------------------------------
 
 
-@in_loop
-async def test_another_client_can_be_passed_in() -> None:
-    async def own(url: str, headers: Any) -> Fetched:
-        async with httpx2.AsyncClient() as client:
-            response = await client.get(url, headers=headers)
-            return Fetched(response.status_code, dict(response.headers), response.content)
-
-    async with serving(answering(http("200 OK", b"{}", "ETag: one"))) as server:
-        response = await fetch_document(own, server.url, {})
-    assert (response.status, response.headers["etag"], response.body) == (200, "one", b"{}")
-
-
 @pytest.mark.parametrize(
     ("raised", "kind"),
     [
@@ -418,14 +304,20 @@ async def test_limits_hold_for_any_fetch(response: Any, kind: str, absent: bool)
     assert (failed.kind, failed.absent) == (kind, absent)
 
 
-def test_the_deadline_holds_for_any_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "TOTAL_SECONDS", 0)
-
+@in_virtual_time
+async def test_the_deadline_holds_for_any_fetch() -> None:
     async def own(url: str, headers: object) -> Fetched:
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
-    assert asyncio.run(failure(URL, own)).kind == "timeout"
+    assert (await failure(URL, own)).kind == "timeout"
+    assert passed() == 5
+
+
+@pytest.mark.parametrize("answer", [Fetched(200, {}, b"{}"), None, b"{}"])
+@in_loop
+async def test_a_fetch_that_is_not_async_is_a_failed_fetch_that_says_so(answer: Any) -> None:
+    assert (await failure(URL, lambda url, headers: answer)).kind == "not_async"
 
 
 @in_loop
@@ -456,6 +348,9 @@ def test_bodies_never_show() -> None:
         "https://issuer.test:8443/tenant/a%20b?query=1",
         "HTTPS://issuer.test/",
         "https://10.0.0.1/",
+        "https://169.253.169.254/",
+        "https://metadata.google.internal.issuer.test/",
+        "https://[::ffff:10.0.0.1]/",
         "https://[2001:db8::1]/",
         "http://localhost",
         "http://LOCALHOST:8080/",
@@ -472,6 +367,7 @@ def test_a_url_to_fetch_from(url: str) -> None:
 NO_HTTPS = "jwks_uri is no https URL; write it with https:// and a host"
 NOT_LOOPBACK = "jwks_uri must use https; http is for loopback addresses only"
 NO_URL = "jwks_uri is no URL; write an https URL"
+METADATA_SERVICE = "jwks_uri is a link-local or cloud metadata address; write the authorization server's own host"
 SECRET = "jwks_uri must not contain credentials or a fragment"
 ODD = "jwks_uri contains spaces, backslashes, control or non-ASCII characters; percent-encode them"
 
@@ -498,7 +394,22 @@ ODD = "jwks_uri contains spaces, backslashes, control or non-ASCII characters; p
         ("http://localhost.issuer.test/", [NOT_LOOPBACK]),
         ("http://127.0.0.1.issuer.test/", [NOT_LOOPBACK]),
         ("http://10.0.0.1/", [NOT_LOOPBACK]),
-        ("http://169.254.169.254/", [NOT_LOOPBACK]),
+        ("http://169.254.169.254/", [NOT_LOOPBACK, METADATA_SERVICE]),
+        ("https://169.254.169.254/latest/meta-data", [METADATA_SERVICE]),
+        ("https://169.254.0.1/", [METADATA_SERVICE]),
+        ("https://169.254.170.2:8443/", [METADATA_SERVICE]),
+        ("https://[fe80::1]/", [METADATA_SERVICE]),
+        ("https://[fe80::1%25eth0]/", [METADATA_SERVICE]),
+        ("https://[::ffff:169.254.169.254]/", [METADATA_SERVICE]),
+        ("https://[::ffff:a9fe:a9fe]/", [METADATA_SERVICE]),
+        ("https://[fd00:ec2::254]/", [METADATA_SERVICE]),
+        ("https://100.100.100.200/", [METADATA_SERVICE]),
+        ("https://168.63.129.16/", [METADATA_SERVICE]),
+        ("https://192.0.0.192/", [METADATA_SERVICE]),
+        ("https://metadata.google.internal/", [METADATA_SERVICE]),
+        ("https://METADATA.google.internal./", [METADATA_SERVICE]),
+        ("https://metadata/", [METADATA_SERVICE]),
+        ("https://instance-data/", [METADATA_SERVICE]),
         ("http://0.0.0.0/", [NOT_LOOPBACK]),
         ("http://127.1/", [NOT_LOOPBACK]),
         ("http://2130706433/", [NOT_LOOPBACK]),
