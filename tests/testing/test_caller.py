@@ -136,6 +136,13 @@ async def test_what_it_yields_makes_a_request() -> None:
         assert await access_token(websocket) is JO
 
 
+def test_path_parameters_are_those_given() -> None:
+    with as_caller(JO, path_params={"number": 7}) as scope:
+        assert request_of(scope).path_params == {"number": 7}
+    with as_caller(JO) as scope:
+        assert request_of(scope).path_params == {}
+
+
 @in_loop
 async def test_an_anonymous_request_has_nobody() -> None:
     with as_caller(None) as scope:
