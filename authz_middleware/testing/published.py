@@ -40,11 +40,6 @@ class LiveKeys:
         self._waiting: set[asyncio.Future[None]] = set()
         self._changing = threading.Lock()
 
-    @property
-    def availability(self) -> Availability:
-        """What happens to whoever asks now."""
-        return self._availability
-
     def become(self, availability: Availability) -> None:
         """Change what happens to whoever asks, also to those who wait: they look again."""
         with self._changing:
