@@ -31,7 +31,7 @@ __all__ = [
     "bound",
     "context_of",
     "current_context",
-    "hand_over",
+    "outer_context",
     "refuse",
 ]
 
@@ -242,6 +242,9 @@ class RequestContext:
     def hand_over(self) -> None:
         """Leave the decision to a middleware further in, which validates anew."""
         self.decided = True
+
+    def tell_pending(self) -> None:
+        """Tell what a mount granted, before somebody further in tells anything."""
         self._observation.tell_pending()
 
     def close(self) -> None:
@@ -280,17 +283,18 @@ def current_context() -> RequestContext:
     return context_of({SCOPE_KEY: _current.get()})
 
 
-def hand_over(scope: Scope) -> None:
-    """Leave the decision to a middleware further in, which validates anew. Before it has told anything itself."""
+def outer_context(scope: Scope) -> RequestContext | None:
+    """Return the context of the middleware around the one that is asked next, or None."""
     outer = scope.get(SCOPE_KEY)
-    if isinstance(outer, RequestContext):
-        outer.hand_over()
+    return outer if isinstance(outer, RequestContext) else None
 
 
 @contextmanager
 def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
     """Bind a context to the scope and the context variable while a request is served, and end it afterwards."""
     outer = {key: scope[key] for key in (SCOPE_KEY, "auth", "user") if key in scope}
+    if (around := outer_context(scope)) is not None:
+        around.hand_over()
     scope[SCOPE_KEY] = context
     scope["auth"] = Credentials(context.token)
     scope["user"] = UnauthenticatedUser() if context.token is None else Caller(context.token)

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._jose import DEFAULT_MAX_TOKEN_BYTES
 from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
-from .context import UNDECORATED, RequestContext, bound, hand_over, refuse
+from .context import UNDECORATED, RequestContext, bound, outer_context, refuse
 from .errors import ConfigurationError, InvalidToken, MissingToken, Refused
 from .gate import Gate
 from .guard import Guard
@@ -165,7 +165,8 @@ class AuthzMiddleware:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.fault is not None:
             raise self.fault
-        hand_over(scope)
+        if (around := outer_context(scope)) is not None:
+            around.tell_pending()
         if self._resource is not None and self._resource.is_asked_for(scope):
             await self._resource.serve(requestable(self._policies(scope)), scope, send)
             return

@@ -114,6 +114,7 @@ class Observation:
     def _tell(self, policy: Access | None, refused: Refused | None, *, enforced: bool) -> None:
         token = self._token
         read = token if token is not None else refused
+        explained = token if self._observer.wants_detail else None
         self._observer.tell(
             RequestDecision(
                 allowed=refused is None,
@@ -126,7 +127,7 @@ class Observation:
                 issuer=None if read is None else read.issuer,
                 dialect=None if read is None else read.dialect,
                 token=token,
-                detail=decide(policy, token) if token is not None and isinstance(policy, Policy) else None,
+                detail=decide(policy, explained) if explained is not None and isinstance(policy, Policy) else None,
             )
         )
 
