@@ -17,6 +17,8 @@ from authz_middleware.errors import (
     NoPolicy,
     Reason,
     Refused,
+    RevocationUnknown,
+    Unavailable,
 )
 
 TOKEN = (401, "invalid_token")
@@ -49,6 +51,7 @@ TABLE: dict[str, tuple[int, str | None, str]] = {
     "invalid_claim": (*TOKEN, "A claim of the access token is missing or has the wrong form."),
     "wrong_tenant": (*TOKEN, "The access token belongs to an organization this API does not serve."),
     "proof_required": (*TOKEN, "The access token is bound to a key whose proof this API cannot verify."),
+    "revoked": (*TOKEN, "The access token has been revoked."),
     "insufficient_scope": (
         403,
         "insufficient_scope",
@@ -56,6 +59,7 @@ TABLE: dict[str, tuple[int, str | None, str]] = {
     ),
     "no_policy": (403, None, "This route states no access policy, so nobody may call it."),
     "keys_unavailable": (503, None, "The keys that verify access tokens cannot be had; try again later."),
+    "revocation_unknown": (503, None, "Whether the access token was revoked cannot be found out; try again later."),
 }
 
 
@@ -94,6 +98,7 @@ def test_the_table_cannot_be_changed() -> None:
         (InsufficientScope([["a"]], ["a"]), Code.INSUFFICIENT_SCOPE, Reason.GRANT_MISSING),
         (NoPolicy(), Code.NO_POLICY, Reason.ROUTE_UNDECORATED),
         (KeysUnavailable(Reason.NEVER_FETCHED, 3), Code.KEYS_UNAVAILABLE, Reason.NEVER_FETCHED),
+        (RevocationUnknown(3), Code.REVOCATION_UNKNOWN, Reason.REVOCATION_CHECK_FAILED),
     ],
 )
 def test_a_refusal_knows_its_answer(refusal: Refused, code: Code, reason: Reason) -> None:
@@ -106,7 +111,9 @@ def test_what_refusals_carry_beside_their_code() -> None:
     assert MissingToken(["a", "b"]).scope == ("a", "b")
     insufficient = InsufficientScope([["a", "b"], ["c"]], ["c"])
     assert (insufficient.required, insufficient.scope) == ((("a", "b"), ("c",)), ("c",))
-    assert KeysUnavailable(Reason.NEVER_FETCHED, 3).retry_after == 3
+    for unavailable in (KeysUnavailable(Reason.NEVER_FETCHED, 3), RevocationUnknown(3)):
+        assert isinstance(unavailable, Unavailable)
+        assert unavailable.retry_after == 3
     assert InvalidToken(Code.INVALID_CLAIM, Reason.CLAIM_MISSING, "sub").claim == "sub"
     assert InvalidToken(Code.EXPIRED, Reason.EXPIRED).claim is None
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
+import httpx
 import pytest
 
 from authz_middleware import AccessTokenValidator, ConfigurationError, TrustedIssuer
 from authz_middleware.dialects import ACCESS_TOKEN, AUTH0, RFC9068, Dialect
-from authz_middleware.keys import RemoteJWKS, SecretKey, StaticJWKS
+from authz_middleware.keys import Fetched, KeySettings, RemoteJWKS, SecretKey, StaticJWKS
 from authz_middleware.testing import LocalIssuer
 
 from .helpers import ISSUER, NOW, accepted, recording_keys, refused
@@ -122,6 +124,15 @@ def test_another_servers_userinfo_is_an_audience_like_any_other() -> None:
 
 # --- keys -----------------------------------------------------------------------------------------------------------
 
+FETCH = "fetch= takes an httpx.AsyncClient, an httpx2.AsyncClient or an async callable (url, headers) -> Fetched"
+NOT_FETCHED = "{} is for keys that are fetched, and keys= or secret= says they are not; leave one out"
+NOT_ALLOWED = "jwks_uri is on none of the allowed_hosts of key_settings; add its host, or leave allowed_hosts out"
+
+
+async def fetch_nothing(url: str, headers: Mapping[str, str]) -> Fetched:
+    raise OSError
+
+
 KEY_FAULTS: list[tuple[dict[str, Any], str]] = [
     (
         {"jwks_uri": "https://issuer.test/jwks", "keys": JWKS},
@@ -146,13 +157,71 @@ KEY_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"secret": SECRET[:-1]}, "secret must be at least 32 bytes; use the API's signing secret as it was generated"),
     ({"secret": b""}, "secret must be at least 32 bytes; use the API's signing secret as it was generated"),
     ({"secret": 10**40}, "secret must be at least 32 bytes; use the API's signing secret as it was generated"),
-    ({"fetch": "httpx"}, "fetch= takes an async callable (url, headers) -> Fetched"),
+    ({"fetch": "httpx"}, FETCH),
+    ({"fetch": httpx.Client()}, FETCH),
+    ({"key_settings": 3600}, "key_settings= takes KeySettings(…)"),
+    ({"key_settings": {"outage_tolerance": 3600}}, "key_settings= takes KeySettings(…)"),
+    ({"key_settings": KeySettings}, "key_settings= takes KeySettings(…)"),
+    ({"fetch": fetch_nothing, "keys": JWKS}, NOT_FETCHED.format("fetch")),
+    ({"fetch": fetch_nothing, "secret": SECRET}, NOT_FETCHED.format("fetch")),
+    ({"key_settings": KeySettings(), "keys": JWKS}, NOT_FETCHED.format("key_settings")),
+    ({"key_settings": KeySettings(), "secret": SECRET}, NOT_FETCHED.format("key_settings")),
+    ({"jwks_uri": "https://issuer.test/jwks", "key_settings": KeySettings(allowed_hosts={"keys.test"})}, NOT_ALLOWED),
+    (
+        {"jwks_uri": "https://keys.test:8443/", "key_settings": KeySettings(allowed_hosts={"keys.test"})},
+        NOT_ALLOWED,
+    ),
 ]
 
 
 @pytest.mark.parametrize(("change", "says"), KEY_FAULTS)
 def test_where_keys_come_from(change: dict[str, Any], says: str) -> None:
     assert fault(**change) == f"TrustedIssuer: {says}"
+
+
+def test_two_contradictions_are_two_faults() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        TrustedIssuer(**GOOD, fetch=fetch_nothing, key_settings=KeySettings(), keys=JWKS)
+    assert caught.value.faults == tuple(
+        "TrustedIssuer: " + NOT_FETCHED.format(name) for name in ("fetch", "key_settings")
+    )
+
+
+@pytest.mark.parametrize("name", ["lifetime", "outage_tolerance"])
+def test_the_numbers_of_key_sourcing_have_ranges(name: str) -> None:
+    """`tests/keys/test_settings.py` goes through all of them."""
+    with pytest.raises(ConfigurationError, match=f"KeySettings: {name} is a number from "):
+        replace(KeySettings(), **{name: -1})
+
+
+def test_the_endpoint_may_be_on_an_allowed_host() -> None:
+    settings = KeySettings(allowed_hosts={"keys.test"})
+    assert TrustedIssuer(**GOOD, jwks_uri="https://keys.test/jwks", key_settings=settings).key_settings is settings
+    assert TrustedIssuer(**GOOD, key_settings=settings).key_settings is settings
+
+
+def test_settings_that_differ_in_nothing_about_keys_share_them() -> None:
+    """Two audiences of one issuer cost one fetch; whatever tells their keys apart tells their sources apart."""
+    plain = TrustedIssuer(**GOOD)
+    same: list[dict[str, Any]] = [
+        {"audience": "another"},
+        {"leeway": 0},
+        {"key_settings": KeySettings()},
+        {"key_settings": KeySettings(lifetime=600.0)},
+        {"third_party_clients": ["partner"]},
+    ]
+    other: list[dict[str, Any]] = [
+        {"issuer": "https://other.test/"},
+        {"jwks_uri": "https://issuer.test/jwks"},
+        {"algorithms": ["RS256"]},
+        {"fetch": fetch_nothing},
+        {"key_settings": KeySettings(outage_tolerance=0)},
+        {"keys": JWKS},
+        {"secret": SECRET},
+    ]
+    assert {TrustedIssuer(**{**GOOD, **change}).key_identity for change in same} == {plain.key_identity}
+    identities = {TrustedIssuer(**{**GOOD, **change}).key_identity for change in [{}, *other]}
+    assert len(identities) == len(other) + 1
 
 
 @pytest.mark.parametrize(
@@ -245,7 +314,6 @@ def test_which_algorithms_an_issuer_may_use(change: dict[str, Any], allowed: set
 # --- numbers, clients, claims ---------------------------------------------------------------------------------------
 
 LEEWAY = "leeway is in seconds, from 0 to 300"
-OUTAGE = "outage_tolerance is in seconds, 0 or more, and finite"
 
 
 @pytest.mark.parametrize(
@@ -255,17 +323,9 @@ def test_the_leeway_has_limits(leeway: Any) -> None:
     assert fault(leeway=leeway) == f"TrustedIssuer: {LEEWAY}"
 
 
-@pytest.mark.parametrize("tolerance", [-1, -0.5, float("nan"), float("-inf"), float("inf"), "3600", None, True, [1]])
-def test_the_outage_tolerance_has_limits(tolerance: Any) -> None:
-    assert fault(outage_tolerance=tolerance) == f"TrustedIssuer: {OUTAGE}"
-
-
-@pytest.mark.parametrize(
-    "change", [{"leeway": 0}, {"leeway": 300}, {"leeway": 0.5}, {"outage_tolerance": 0}, {"outage_tolerance": 1e9}]
-)
-def test_numbers_at_their_limits(change: dict[str, Any]) -> None:
-    (name,) = change
-    assert getattr(TrustedIssuer(**GOOD, **change), name) == change[name]
+@pytest.mark.parametrize("leeway", [0, 300, 0.5])
+def test_numbers_at_their_limits(leeway: float) -> None:
+    assert TrustedIssuer(**GOOD, leeway=leeway).leeway == leeway
 
 
 @pytest.mark.parametrize("name", ["third_party_clients", "first_party_clients", "tenants"])
@@ -403,7 +463,7 @@ def test_every_fault_is_reported_at_once() -> None:
             permissions_claims=(),
             tenant_claims=[""],
             fetch="httpx",  # type: ignore[arg-type]  # that is the test
-            outage_tolerance=-1,
+            key_settings=3600,  # type: ignore[arg-type]  # that is the test
         )
     subjects = [fault.removeprefix("TrustedIssuer: ").split()[0].rstrip("=") for fault in caught.value.faults]
     assert subjects == [
@@ -413,8 +473,10 @@ def test_every_fault_is_reported_at_once() -> None:
         "jwks_uri",
         "secret",
         "fetch",
+        "key_settings",
+        "fetch",
+        "key_settings",
         "leeway",
-        "outage_tolerance",
         "third_party_clients",
         "first_party_clients",
         "third_party_clients",

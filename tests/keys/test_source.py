@@ -1,6 +1,8 @@
 """Key sources that need no network."""
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +66,68 @@ def test_a_document_without_usable_keys_is_a_mistake_that_says_what_to_write(doc
 def test_a_document_of_keys_for_other_algorithms_is_a_mistake() -> None:
     with pytest.raises(ConfigurationError, match="holds no usable key"):
         StaticJWKS(jwks(OLD), ALGORITHMS - {"ES256"})
+
+
+# --- a document in a file ---------------------------------------------------------------------------------------------
+
+
+def test_a_document_can_be_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps(jwks(OLD, NEW)), encoding="utf-8")
+    for path in (file, str(file)):
+        source = StaticJWKS.from_file(path)
+        assert at_once(source.get("new", "ES256")).kid == "new"
+    assert isinstance(source, StaticJWKS)
+
+
+def test_a_file_is_read_once(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps(jwks(OLD)), encoding="utf-8")
+    source = StaticJWKS.from_file(file)
+    file.unlink()
+    assert at_once(source.get("old", "ES256")).kid == "old"
+
+
+def test_a_file_is_read_for_the_algorithms_of_its_issuer(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [OLD.jwk(), SigningKey("EdDSA", kid="ed").jwk()]}), encoding="utf-8")
+    source = StaticJWKS.from_file(file, frozenset({"EdDSA"}))
+    assert source.status().key_ids == ("ed",)
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "cannot be read as JSON (JSONFault); name a file that holds a JWKS document"),
+        (b"<html>", "cannot be read as JSON (JSONFault); name a file that holds a JWKS document"),
+        (b'{"keys": [], "keys": []}', "cannot be read as JSON (JSONFault); name a file that holds a JWKS document"),
+        (b"\xff", "cannot be read as JSON (JSONFault); name a file that holds a JWKS document"),
+        (b"[]", "holds no JWKS document, but other JSON"),
+        (b"null", "holds no JWKS document, but other JSON"),
+    ],
+)
+def test_a_file_that_is_no_jwks_is_a_mistake_that_says_what_to_write(content: bytes, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        StaticJWKS.from_file(file)
+    assert caught.value.faults == (f"StaticJWKS.from_file: {str(file)!r} {says}",)
+
+
+def test_a_file_without_usable_keys_is_a_mistake(tmp_path: Path) -> None:
+    file = tmp_path / "jwks.json"
+    file.write_text('{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}', encoding="utf-8")
+    with pytest.raises(ConfigurationError, match="holds no usable key"):
+        StaticJWKS.from_file(file)
+
+
+def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        with pytest.raises(ConfigurationError, match=r"cannot be read as JSON \(\w+Error\)"):
+            StaticJWKS.from_file(path)
+
+
+# --- secrets and sources of one's own ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kid", [None, "any"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Annotated, assert_type
 
+import httpx
+import httpx2
 from fastapi import APIRouter, Depends, FastAPI, Security, WebSocket
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
@@ -29,6 +31,7 @@ from authz_middleware import (
 )
 from authz_middleware.errors import Code, InvalidToken, KeysUnavailable
 from authz_middleware.fastapi import FASTAPI_DOCS
+from authz_middleware.keys import Fetched, KeySettings, StaticJWKS
 from authz_middleware.observe import RequestDecision
 from authz_middleware.policy import Policy
 from authz_middleware.testing import LocalIssuer, as_caller, trust
@@ -173,6 +176,33 @@ tenant = TrustedIssuer.auth0(
 assert_type(tenant, TrustedIssuer)
 
 
+class Cached:
+    async def __call__(self, url: str, headers: Mapping[str, str]) -> Fetched:
+        return Fetched(200, {}, b"")
+
+
+async def fetch(url: str, headers: Mapping[str, str]) -> Fetched:
+    return Fetched(200, {}, b"")
+
+
+async def is_revoked(token: AccessToken) -> bool:
+    return token.token_id in {None}
+
+
+def clients(own: httpx.AsyncClient, successor: httpx2.AsyncClient) -> list[TrustedIssuer]:
+    settings = KeySettings(outage_tolerance=600, allowed_hosts={"keys.example.com"})
+    return [
+        TrustedIssuer("https://login.example.com", "a", fetch=own, key_settings=settings),
+        TrustedIssuer("https://login.example.com", "a", fetch=httpx.AsyncClient(proxy="http://localhost:8080")),
+        TrustedIssuer("https://login.example.com", "a", fetch=successor),
+        TrustedIssuer("https://login.example.com", "a", fetch=httpx2.AsyncClient(timeout=1)),
+        TrustedIssuer.auth0("acme.eu.auth0.com", "a", fetch=successor, key_settings=settings),
+        TrustedIssuer("https://login.example.com", "a", fetch=fetch),
+        TrustedIssuer("https://login.example.com", "a", fetch=Cached()),
+        TrustedIssuer("https://login.example.com", "a", keys=StaticJWKS.from_file("jwks.json")),
+    ]
+
+
 def count(decision: RequestDecision) -> None:
     assert_type(decision.allowed, bool)
     assert_type(decision.token, AccessToken | None)
@@ -191,6 +221,8 @@ fastapi_app.add_middleware(
     realm="orders",
     on_decision=count,
     enforce=False,
+    revoked=lambda token: token.token_id == "stolen",
+    warm_up="try",
 )
 admin = Starlette(routes=[Route("/", healthz)])
 starlette_app = Starlette(
@@ -207,7 +239,10 @@ starlette_app = Starlette(
 
 async def without_a_framework(text: str) -> AccessToken | None:
     try:
-        return await AccessTokenValidator([plain, tenant], max_token_bytes=32768).validate(text)
+        by = AccessTokenValidator([plain, tenant], max_token_bytes=32768, max_cached_tokens=0, revoked=is_revoked)
+        assert_type(await by.warm_up(), tuple[str, ...])
+        assert_type([status.is_usable for _, status in by.status()], list[bool])
+        return await by.validate(text)
     except InvalidToken as refused:
         assert_type(refused.code, Code)
     except KeysUnavailable:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated
 
+import httpx
+import httpx2
 from fastapi import Depends, Security
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -117,6 +119,11 @@ TrustedIssuer.auth0("acme.eu.auth0.com")  # call-arg, reportCallIssue
 TrustedIssuer.auth0("acme.eu.auth0.com", "a", third_party=set())  # call-arg, reportCallIssue
 TrustedIssuer.auth0("acme.eu.auth0.com", "a", rbac_enforced="yes")  # arg-type, reportArgumentType
 TrustedIssuer("https://login.example.com", "a").audience = "b"  # misc, reportAttributeAccessIssue
+TrustedIssuer("https://login.example.com", "a", fetch=httpx.Client())  # arg-type, reportArgumentType
+TrustedIssuer("https://login.example.com", "a", fetch=httpx2.Client())  # arg-type, reportArgumentType
+TrustedIssuer("https://login.example.com", "a", fetch=httpx.get)  # arg-type, reportArgumentType
+TrustedIssuer("https://login.example.com", "a", key_settings={"lifetime": 60})  # arg-type, reportArgumentType
+AccessTokenValidator([], revoked=True)  # arg-type, reportArgumentType
 AccessTokenValidator("https://login.example.com")  # arg-type, reportArgumentType
 AuthzMiddleware(Starlette(), public_paths=["/docs"])  # call-arg, reportCallIssue
 
