@@ -742,6 +742,28 @@ def test_errors_of_the_application_pass(issuer: LocalIssuer) -> None:
         around(issuer, failing)
 
 
+class InPlaceOfRefusals:
+    """A middleware of the application's that shows a page of its own where access was refused."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        inner = await serve(self.app, scope, receive)
+        await Response(b"please log in" if inner.status == 401 else b"served")(scope, receive, send)
+
+
+def test_a_middleware_further_in_takes_no_decision_over_by_refusing(issuer: LocalIssuer) -> None:
+    other = LocalIssuer("https://other.test/", issuer.audience)
+    both = [issuer.trusted(third_party_clients=set()), other.trusted(third_party_clients=set())]
+    app = Starlette(
+        routes=[Route("/", requires("x")(endpoint))],
+        middleware=[authz(issuer, issuers=both), Middleware(InPlaceOfRefusals), authz(other)],
+    )
+    assert ask(app, http_scope("/", [bearer(other, **X)])).body == b"served"
+    expect_no_policy(ask(app, http_scope("/", [bearer(issuer, **X)])))
+
+
 def test_middleware_objects_of_other_kinds_do_not_disturb(issuer: LocalIssuer) -> None:
     def factory(app: ASGIApp) -> ASGIApp:
         async def passing(scope: Scope, receive: Receive, send: Send) -> None:
