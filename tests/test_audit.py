@@ -44,7 +44,7 @@ from authz_middleware.fastapi import FASTAPI_DOCS
 from authz_middleware.policy import Access, Public
 from authz_middleware.testing import LocalIssuer
 
-from .apps import Foreign, authz, bare, endpoint, grants, starlette_app
+from .apps import Foreign, asking, authz, bare, endpoint, grants, starlette_app
 
 ISSUER = LocalIssuer()
 HERE = Path(__file__)
@@ -142,7 +142,7 @@ def who_should(admits: Access | None) -> set[str | None]:
         return set()
     if isinstance(admits, Public):
         return set(CALLERS)
-    return {name for name in CALLERS if name is not None and admits.allows(grants(permissions=name))}
+    return {name for name in CALLERS if name is not None and admits.allows(asking(grants(permissions=name)))}
 
 
 SHAPES: dict[str, Callable[[Path], ASGIApp]] = {}

@@ -18,11 +18,11 @@ from starlette.websockets import WebSocket
 from authz_middleware import ConfigurationError, authenticated, policy, public, requires
 from authz_middleware.audit import Change, Comparison, Protection, RouteEntry, RouteTable, Verdict, compare, route_table
 from authz_middleware.audit.compare import admits_more
-from authz_middleware.policy import AUTHENTICATED, PUBLIC, Access, Kind, Policy, Public, Term
+from authz_middleware.policy import AUTHENTICATED, PUBLIC, Access, GrantTerm, Kind, Policy, Public, Term
 from authz_middleware.testing import LocalIssuer
 from authz_middleware.token import OIDC_SCOPES, GrantRule, GrantSet
 
-from .apps import Foreign, endpoint, starlette_app
+from .apps import Foreign, asking, endpoint, starlette_app
 
 ISSUER = LocalIssuer()
 X, Y = requires("x").access, requires("y").access
@@ -88,7 +88,7 @@ def test_columns_are_aligned_and_nothing_is_cut_off() -> None:
 
 @pytest.mark.parametrize("hidden", ["\n", "\r", "\x1b[2K", "\u202e", "\u2028", "\x00", "\ud800", "\u200b"])
 def test_no_path_or_grant_breaks_its_line(hidden: str) -> None:
-    table = RouteTable((entry(f"/{hidden}x", Term(Kind.PERMISSION, f"p{hidden}"), source=(f"{hidden}.py", 1)),))
+    table = RouteTable((entry(f"/{hidden}x", GrantTerm(Kind.PERMISSION, f"p{hidden}"), source=(f"{hidden}.py", 1)),))
     change = compare(RouteTable(()), table)
     for text in (table.to_text(), table.to_markdown(), change.to_text(), change.to_markdown()):
         assert hidden == "\n" or hidden not in text
@@ -209,7 +209,10 @@ def changed(*path: Any, to: Any) -> str:
         changed("routes", 0, "admits", to=[{}]),
         changed("routes", 0, "admits", to=[["x"]]),
         changed("routes", 0, "admits", to=[[{"kind": "grant"}]]),
-        changed("routes", 0, "admits", to=[[{"kind": "claim", "value": "x"}]]),
+        changed("routes", 0, "admits", to=[[{"kind": "nothing", "value": "x"}]]),
+        changed("routes", 0, "admits", to=[[{"kind": "claim", "value": 7}]]),
+        changed("routes", 0, "admits", to=[[{"kind": "claim", "value": "x", "issuer": 7}]]),
+        changed("routes", 0, "admits", to=[[{"kind": "role", "value": "x", "issuer": 7}]]),
         changed("routes", 0, "admits", to=[[{"kind": "grant", "value": "two words"}]]),
         changed("routes", 0, "admits", to=[[{"kind": "grant", "value": "openid"}]]),
         changed("routes", 0, "admits", to=[[{"kind": "grant", "value": 7}]]),
@@ -231,9 +234,9 @@ def test_another_version_is_refused(version: Any) -> None:
 
 VALUES = ("a", "b")
 TERMS = [
-    *(Term(kind, value) for kind in Kind for value in VALUES),
-    Term(Kind.SCOPE, "openid"),
-    Term(Kind.ROLE, "openid"),
+    *(GrantTerm(kind, value) for kind in (Kind.GRANT, Kind.SCOPE, Kind.PERMISSION, Kind.ROLE) for value in VALUES),
+    GrantTerm(Kind.SCOPE, "openid"),
+    GrantTerm(Kind.ROLE, "openid"),
 ]
 POLICIES = st.recursive(
     st.sampled_from([*TERMS, AUTHENTICATED]),
@@ -262,11 +265,11 @@ def lets_in(access: Access | None, grants: GrantSet | None) -> bool:
     """Tell whether a caller gets in; None: one without a token."""
     if access is None or isinstance(access, Public):
         return access is not None
-    return grants is not None and access.allows(grants)
+    return grants is not None and access.allows(asking(grants))
 
 
 @given(ACCESSES, ACCESSES, st.one_of(st.none(), GRANTS))
-@example(policy.scope("openid"), Term(Kind.GRANT, "openid"), None)
+@example(policy.scope("openid"), GrantTerm(Kind.GRANT, "openid"), None)
 def test_what_is_not_opened_lets_in_nobody_new(old: Access | None, new: Access | None, grants: GrantSet | None) -> None:
     is_opened = admits_more(old, new)
     assert is_opened or not lets_in(new, grants) or lets_in(old, grants)
@@ -337,7 +340,7 @@ def test_examples_of_who_gets_in(old: str, new: str, opened: bool, closed: bool)
         for value in "xyz":
             text = text.replace(f" '{value}'", f" grant('{value}')").replace(f"('{value}' ", f"(grant('{value}') ")
             text = f"grant('{value}'){text[3:]}" if text.startswith(f"'{value}'") else text
-        return eval(text, {**names, "grant": lambda value: Term(Kind.GRANT, value)})
+        return eval(text, {**names, "grant": lambda value: GrantTerm(Kind.GRANT, value)})
 
     assert (admits_more(access(old), access(new)), admits_more(access(new), access(old))) == (opened, closed)
 

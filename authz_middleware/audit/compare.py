@@ -178,7 +178,8 @@ def _asks_for(terms: Iterable[Term], lesser: Iterable[Term]) -> bool:
 def _implies(term: Term, asked: Term) -> bool:
     """Tell whether a term holds only where another does: `scope` and `permission` narrow what `requires` admits."""
     narrows = asked.kind is Kind.GRANT and term.kind in {Kind.SCOPE, Kind.PERMISSION}
-    return term == asked or (narrows and term.value == asked.value and term.value not in OIDC_SCOPES)
+    is_same = (term.kind, term.value, term.issuer) == (asked.kind, asked.value, asked.issuer)
+    return is_same or (narrows and term.value == asked.value and term.value not in OIDC_SCOPES)
 
 
 # --- showing them -----------------------------------------------------------------------------------------------------

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, TypeVar, cast, get_args
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast, final, get_args
 
 from ..errors import ConfigurationError
-from ..policy import AUTHENTICATED, PUBLIC, Access, Policy, Public, Term, all_of, any_of, make_term
+from ..policy import AUTHENTICATED, PUBLIC, Access, AccessRequest, Policy, Public, Term, all_of, any_of, make_term
 from ..policy import Kind as TermKind
+from ..policy.core import GRANT_KINDS
 from .entries import Kind, Protection, RouteEntry
 from .sources import Source, shown_file
 
@@ -68,7 +70,13 @@ def _access(access: Access | None) -> object:
         return None
     if isinstance(access, Public):
         return "public"
-    return [[{"kind": term.kind.value, "value": term.value} for term in terms] for terms in access.alternatives]
+    return [[_term(term) for term in terms] for terms in access.alternatives]
+
+
+def _term(term: Term) -> dict[str, object]:
+    """Return what tells terms apart: of claims, callers and checks, the text their author wrote."""
+    kept: dict[str, object] = {"kind": term.kind.value, "value": term.value}
+    return kept if term.issuer is None else {**kept, "issuer": term.issuer}
 
 
 def _entry(route: dict[str, Any]) -> RouteEntry:
@@ -102,13 +110,33 @@ def _read_access(access: object) -> Access | None:
     return any_of(*(_read_terms(terms) for terms in _typed(access, list)))
 
 
+@final
+@dataclass(frozen=True, slots=True)
+class RecordedTerm(Term):
+    """A term of a kind that cannot be made from its text: good for comparing, and met by nobody."""
+
+    kind: TermKind
+    value: str
+    issuer: str | None
+
+    def __repr__(self) -> str:
+        return self.value
+
+    def holds(self, request: AccessRequest) -> bool:  # noqa: ARG002 - the shape of every term
+        """Tell that nobody meets it."""
+        return False
+
+
 def _read_terms(terms: object) -> Policy:
     read = [_read_term(_typed(term, dict)) for term in _typed(terms, list)]
     return all_of(*read) if read else AUTHENTICATED
 
 
 def _read_term(term: dict[str, Any]) -> Term:
-    return make_term(TermKind(term["kind"]), term["value"], "the table")
+    kind, value, issuer = TermKind(term["kind"]), term["value"], term.get("issuer")
+    if kind in GRANT_KINDS or kind in {TermKind.ROLE, TermKind.GROUP}:
+        return make_term(kind, value, "the table", issuer)
+    return RecordedTerm(kind, _typed(value, str), None if issuer is None else _typed(issuer, str))
 
 
 def _typed(value: object, expected: type[T]) -> T:

@@ -14,7 +14,7 @@ import httpx
 
 from ... import AccessToken, AccessTokenValidator
 from ...errors import Refused
-from ...policy import Access, Decision, Policy, decide
+from ...policy import Access, Decision, Policy, TokenRequest, conclude
 from ...token import GrantSet
 from .scenarios import Scenario
 from .servers import World
@@ -82,7 +82,7 @@ async def _read(credential: str, validator: AccessTokenValidator) -> AccessToken
 
 def _explain(access: Access | None, token: AccessToken | None, detail: str | None) -> str:
     if token is not None and isinstance(access, Policy):
-        return _explain_decision(decide(access, token))
+        return _explain_decision(conclude(access, TokenRequest(token)))
     return detail or f"the route is {access!r}"
 
 
