@@ -25,6 +25,8 @@ JWKS_PATH = "/jwks.json"
 RETRY_AFTER = 120
 HTML = b"<!doctype html><title>Sign in to the network</title>"
 BACKLOG = 4096
+SETTLING = 10
+"""Turns of the loop in which it has noticed what has happened on its sockets."""
 PATIENCE = 30
 """Real seconds after which a call from another thread is an error of this program."""
 
@@ -85,9 +87,9 @@ class Server:
     def jwks_uri(self) -> str:
         return self.issuer.rstrip("/") + JWKS_PATH
 
-    @property
     def held(self) -> int:
-        """How many answers wait to be let go."""
+        """Return how many answers wait to be let go, after those whose client left are forgotten."""
+        self._call(_settle())
         return len(self._waiting)
 
     def count(self, path: str, since: int = 0) -> int:
@@ -217,6 +219,11 @@ class Server:
         waiting, self._waiting = self._waiting, set()
         for waiter in waiting:
             waiter.set_result(None)
+
+
+async def _settle() -> None:
+    for _ in range(SETTLING):
+        await asyncio.sleep(0)
 
 
 def _bytes_of(data: bytes) -> list[bytes]:

@@ -22,7 +22,7 @@ from .tokens import SigningKey, unknown_key_tokens
 ROUND_TRIP = 0.1
 """Injected seconds a gated answer takes."""
 STEP = 1.0
-SETTLING = 20
+SETTLING = 30
 PAUSE = 0.003
 """Real seconds after which the set of held answers must be unchanged before time passes."""
 PATIENCE = 240
@@ -100,7 +100,7 @@ class World:
             await self._settle()
             if everything.done():
                 break
-            if self._moves_time and self.server.held:
+            if self._moves_time and self.server.held():
                 await self._pass_time()
             else:
                 await self._wait(everything)
@@ -138,7 +138,7 @@ class World:
         """Let background work go on until it has ended, or waits for an answer that does not come at once."""
         await self._settle()
         while self._moves_time and len(asyncio.all_tasks()) > 1:
-            if not self.server.held:
+            if not self.server.held():
                 await _pause()
             elif self.server.fault is Fault.GATED:
                 self.server.let_go()
@@ -154,7 +154,7 @@ class World:
     async def _wait(self, everything: asyncio.Future[list[Answer]]) -> None:
         """Wait until all is answered, or the server holds an answer."""
         self._held.clear()
-        if self._moves_time and self.server.held:
+        if self._moves_time and self.server.held():
             return
         holding = asyncio.create_task(self._held.wait())
         either: list[asyncio.Future[Any]] = [everything, holding]
@@ -164,11 +164,11 @@ class World:
             raise RuntimeError("a scenario is stuck")
 
     async def _pass_time(self) -> None:
-        held = self.server.held
+        held = self.server.held()
         if held != self._settled_at:
             await _pause()
             self._settled_at = held
-            if self.server.held != held:
+            if self.server.held() != held:
                 return  # more requests are still arriving
         gated = self.server.fault is Fault.GATED
         self.clock.advance(ROUND_TRIP if gated else STEP)
