@@ -8,16 +8,13 @@ Sources: RFC 9068 section 4, RFC 8725 section 3, RFC 7519 section 7.2.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from ._jose import (
     DEFAULT_MAX_TOKEN_BYTES,
     MAX_TOKEN_BYTES,
     UnverifiedToken,
-    VerificationKey,
     VerifiedClaims,
     parse,
     verify,
@@ -26,16 +23,13 @@ from .dialects import Dialect, check_type, looks_like_id_token, read_identity, r
 from .dialects.readers import read_audience, read_date, read_required_date, read_string, read_tenant
 from .errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason, Refused
 from .issuers import TrustedIssuer
-from .keys import KeySource, KeyStatus, ManagedKeySource, ReportingKeySource
+from .keyring import Keyring
+from .keys import KeyStatus
 from .revocation import Revoked, check_not_revoked
 from .token import AccessToken
 from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS, VerifiedToken, VerifiedTokens, digest_of
 
 __all__ = ["AccessTokenValidator"]
-
-RETRY_AFTER_SECONDS = 5
-
-_log = logging.getLogger("authz_middleware")
 
 
 class AccessTokenValidator:
@@ -76,29 +70,27 @@ class AccessTokenValidator:
         self._cache = VerifiedTokens(max_cached_tokens, max_cached_bytes)
         self._revoked = revoked
         self._clock = clock
+        self._keys = Keyring(self.issuers)
         self._by_audience = {(i.issuer, audience): i for i in self.issuers for audience in i.settings.audiences}
         self._by_issuer: dict[str, list[Dialect]] = {}
         for issuer in self.issuers:
             self._by_issuer.setdefault(issuer.issuer, []).extend(issuer.settings.dialects)
-        self._keys = _key_sources(self.issuers)
 
     async def warm_up(self) -> tuple[str, ...]:
-        """Have every issuer's keys before the first token needs them. Return the issuers whose keys cannot be had."""
-        managed = [(i.issuer, source) for i, source in self._keys.items() if isinstance(source, ManagedKeySource)]
-        are_ready = await asyncio.gather(*(source.warm_up() for _, source in managed))
-        missing = (issuer for (issuer, _), is_ready in zip(managed, are_ready, strict=True) if not is_ready)
-        return tuple(dict.fromkeys(missing))
+        """Have every issuer's keys before the first token needs them. Return the issuers whose keys cannot be had.
+
+        Raises:
+            ConfigurationError: there is no event loop of asyncio, or a source says what is wrong with it.
+        """
+        return await self._keys.warm_up()
 
     async def aclose(self) -> None:
         """End what is under way for keys on this event loop. The validator goes on working if it is asked again."""
-        for source in dict.fromkeys(self._keys.values()):
-            if isinstance(source, ManagedKeySource):
-                await source.aclose()
+        await self._keys.aclose()
 
     def status(self) -> tuple[tuple[str, KeyStatus], ...]:
         """Return how the keys of each issuer are, by issuer; a key source that does not say is left out."""
-        sources = dict.fromkeys((i.issuer, source) for i, source in self._keys.items())
-        return tuple((issuer, source.status()) for issuer, source in sources if isinstance(source, ReportingKeySource))
+        return self._keys.status()
 
     async def validate(self, token: str) -> AccessToken:
         """Return the verified access token. The order is the security argument.
@@ -128,7 +120,7 @@ class AccessTokenValidator:
         dialect: Dialect | None = None
         try:
             algorithm = _check_header(unverified, trusted)
-            key = await _get_key(self._keys[trusted], unverified.kid, algorithm)
+            key = await self._keys.get(trusted, unverified.kid, algorithm)
             claims = verify(unverified, key)  # RFC 7515 section 5.2
             dialect = select_dialect(unverified, claims, trusted.settings.dialects)
             identity = read_identity(claims, dialect)  # RFC 9068 section 2.2
@@ -150,16 +142,17 @@ class AccessTokenValidator:
         Raises:
             KeysUnavailable: the issuer's keys could not be had.
         """
-        source = self._keys[known.trusted]
         try:
-            key = await _get_key(source, known.kid, known.key.algorithm)
+            key = await self._keys.get(known.trusted, known.kid, known.key.algorithm)
         except InvalidToken:
             key = None
         except KeysUnavailable as unavailable:
             unavailable.issuer, unavailable.dialect = known.trusted.issuer, known.token.dialect
             raise
         if key is not known.key and key != known.key:  # withdrawn, or another one under the same id
-            self._cache.drop(lambda entry: entry.key == known.key and self._keys[entry.trusted] is source)
+            self._cache.drop(
+                lambda entry: entry.key == known.key and self._keys.is_shared(entry.trusted, known.trusted)
+            )
             return False
         return self._clock() < known.expires_at  # after the wait for a key, as where it was verified
 
@@ -197,32 +190,6 @@ def _check_issuers(issuers: Iterable[TrustedIssuer]) -> tuple[TrustedIssuer, ...
             )
         seen |= pairs
     return trusted
-
-
-def _key_sources(issuers: Iterable[TrustedIssuer]) -> Mapping[TrustedIssuer, KeySource]:
-    """Return where each issuer's keys come from; settings of one issuer share them, so that they are fetched once."""
-    sources: dict[object, KeySource] = {}
-    by_issuer = {}
-    for issuer in issuers:
-        if issuer.key_identity not in sources:
-            sources[issuer.key_identity] = issuer.key_source()
-        by_issuer[issuer] = sources[issuer.key_identity]
-    return by_issuer
-
-
-async def _get_key(source: KeySource, kid: str | None, algorithm: str) -> VerificationKey:
-    """Ask for the key. Whatever else a source of the application's own does means that keys cannot be had."""
-    try:
-        key: object = await source.get(kid, algorithm)
-    except (Refused, ConfigurationError):
-        raise
-    except Exception as error:  # noqa: BLE001 - fail closed, as our outage and not as the caller's fault
-        _log.warning("the key source failed with %s", type(error).__name__)
-        raise KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS) from None
-    if not isinstance(key, VerificationKey):
-        _log.warning("the key source returned a %s where a VerificationKey is due", type(key).__name__)
-        raise KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS)
-    return key
 
 
 def _check_header(unverified: UnverifiedToken, trusted: TrustedIssuer) -> str:

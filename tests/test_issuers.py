@@ -187,13 +187,6 @@ def test_two_contradictions_are_two_faults() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["lifetime", "outage_tolerance"])
-def test_the_numbers_of_key_sourcing_have_ranges(name: str) -> None:
-    """`tests/keys/test_settings.py` goes through all of them."""
-    with pytest.raises(ConfigurationError, match=f"KeySettings: {name} is a number from "):
-        replace(KeySettings(), **{name: -1})
-
-
 def test_the_endpoint_may_be_on_an_allowed_host() -> None:
     settings = KeySettings(allowed_hosts={"keys.test"})
     assert TrustedIssuer(**GOOD, jwks_uri="https://keys.test/jwks", key_settings=settings).key_settings is settings

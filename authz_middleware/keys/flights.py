@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import ConfigurationError
 
-__all__ = ["Flight", "Flights"]
+__all__ = ["Flight", "Flights", "running_loop"]
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +53,7 @@ class Flights:
         Raises:
             ConfigurationError: there is no event loop of asyncio.
         """
-        flight = self._by_loop.get(_running_loop())
+        flight = self._by_loop.get(running_loop())
         return None if flight is None or flight.task.done() else flight
 
     def take_off(self) -> Flight:
@@ -85,7 +85,12 @@ class Flights:
                 self.ended = max(self.ended, number)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
+def running_loop() -> asyncio.AbstractEventLoop:
+    """Return the event loop that runs.
+
+    Raises:
+        ConfigurationError: there is none, or one of another library.
+    """
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -186,7 +186,7 @@ async def fetch(url: str, headers: Mapping[str, str]) -> Fetched:
 
 
 async def is_revoked(token: AccessToken) -> bool:
-    return token.token_id in {None}
+    return token.token_id is None
 
 
 def clients(own: httpx.AsyncClient, successor: httpx2.AsyncClient) -> list[TrustedIssuer]:
