@@ -72,7 +72,13 @@ def test_known_keys_work_for_an_hour_without_contact_and_do_not_wait(ours: Any) 
         assert outage.waited == 0
 
 
-def test_after_that_the_answer_is_503_and_nothing_else(ours: Any) -> None:
+def test_metadata_that_cannot_be_had_costs_nothing_while_the_keys_can(ours: Any) -> None:
+    outage = ours["metadata"]["warm"]
+    assert set(outage.answers) == {200}
+    assert outage.waited == 0
+
+
+def test_after_an_hour_without_contact_the_answer_is_503_and_nothing_else(ours: Any) -> None:
     for outage in _outages(ours):
         assert set(outage.answers) == {200, 503}
         assert outage.waited_else <= 5

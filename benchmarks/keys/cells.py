@@ -54,4 +54,4 @@ def wait(variant: Variant, seconds: float) -> str:
 
 def times(ratio: float) -> str:
     """Write a ratio without pretending to decimals."""
-    return f"{max(1, round(ratio))} times"
+    return f"{round(ratio)} times" if round(ratio) > 1 else "the same"
