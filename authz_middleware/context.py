@@ -6,13 +6,17 @@ neither `request.user`, nor a foreign `request.auth`, nor a header.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from enum import Enum
-from typing import cast
+from http import HTTPStatus
+from typing import Any, cast
 
 from starlette.authentication import UnauthenticatedUser
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.types import Scope, Send
 
@@ -20,7 +24,22 @@ from .challenge import Challenger, send_refusal
 from .credentials import Caller, Credentials
 from .errors import ConfigurationError, InsufficientScope, MissingToken, NoPolicy, Refused
 from .observation import Observation
-from .policy import AUTHENTICATED, PUBLIC, Access, Policy, Public, all_of, decide, suggest
+from .policy import (
+    AUTHENTICATED,
+    PUBLIC,
+    Access,
+    AccessRequest,
+    Decision,
+    Policy,
+    Public,
+    Term,
+    all_of,
+    conclude,
+    run_checks,
+    run_checks_now,
+    suggest,
+)
+from .policy.core import NOTHING_CHECKED
 from .token import AccessToken
 
 __all__ = [
@@ -36,7 +55,28 @@ __all__ = [
 ]
 
 SCOPE_KEY = "authz_middleware"
+WS_NORMAL_CLOSURE = 1000
 _current: ContextVar[RequestContext | None] = ContextVar("authz_middleware", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeRequest:
+    """What policies are asked about: the token, and the request as its ASGI scope has it by now."""
+
+    token: AccessToken
+    scope: Scope
+    trusts_several: bool
+
+    @property
+    def path_params(self) -> Mapping[str, Any]:
+        """The parameters of the path, as far as it was routed."""
+        params: Mapping[str, Any] = self.scope.get("path_params") or {}
+        return params
+
+    @property
+    def headers(self) -> Headers:
+        """The request's headers."""
+        return Headers(scope=self.scope) if "headers" in self.scope else Headers()
 
 
 class TokenUse(Enum):
@@ -59,16 +99,19 @@ class RequestContext:
     """
 
     __slots__ = (
+        "_checked",
         "_closed",
         "_cover",
         "_met",
         "_observation",
         "_public_path",
         "_token_use",
+        "_trusts_several",
         "_undecorated",
         "challenger",
         "decided",
         "refusal",
+        "scope",
         "started",
         "token",
     )
@@ -80,9 +123,11 @@ class RequestContext:
         *,
         undecorated: Access | None = None,
         public_path: str | None = None,
+        trusts_several: bool = False,
         observation: Observation | None = None,
     ) -> None:
         self.token = token
+        self.scope: Scope = {}
         self.challenger = challenger
         self.decided = public_path is not None
         self.started = False
@@ -91,43 +136,108 @@ class RequestContext:
         self._public_path = public_path
         self._observation = Observation.unheard() if observation is None else observation
         self._cover: tuple[Access, bool] | None = None  # what a mount around stated, and whether it was met
-        self._met: list[Access] = []
+        self._met: list[tuple[Access, Mapping[str, Any] | None]] = []
+        self._checked = NOTHING_CHECKED  # checks that held so far
+        self._trusts_several = trusts_several
         self._token_use = TokenUse.REQUIRED
         self._closed = False
+        self._observation.explain = self._explain
         if public_path is not None:
             self._observation.pend(PUBLIC)
 
-    def enforce(self, access: Access) -> None:
+    def enforce(self, access: Access, scope: Scope | None = None) -> None:
         """Grant what a route states, or refuse. What was granted once is not decided again.
+
+        `scope` is the ASGI scope of the request as far as it was routed. Nothing is waited for here: an async check
+        counts as not met. Where that can be waited for, call `enforce_checked`.
 
         Raises:
             MissingToken: the caller is anonymous.
-            InsufficientScope: the token's grants do not meet the policy.
+            InsufficientScope: the policy is not met.
         """
-        if self._meet(access) and not isinstance(access, Public):
+        if not self._has_met(access, scope):
+            self._enforce(access, scope, self._checked_now(access, scope))
+
+    async def enforce_checked(self, access: Access, scope: Scope | None = None) -> None:
+        """Grant what a route states, or refuse; as `enforce`, with its checks run.
+
+        Raises:
+            MissingToken: the caller is anonymous.
+            InsufficientScope: the policy is not met.
+        """
+        if not self._has_met(access, scope):
+            self._enforce(access, scope, await self.run_checks(access, scope))
+
+    def _enforce(self, access: Access, scope: Scope | None, checked: frozenset[Term]) -> None:
+        if self._meet(access, scope, checked) and not isinstance(access, Public):
             self._observation.allowed(access)
 
-    def authorize(self, policy: Policy) -> None:
+    async def authorize(self, policy: Policy, scope: Scope | None = None) -> None:
         """Grant what a handler asks for, or refuse. Not remembered: a connection may ask for ever, each time anew.
 
         Raises:
             MissingToken: the caller is anonymous.
-            InsufficientScope: the token's grants do not meet the policy.
+            InsufficientScope: the policy is not met.
         """
         self._observation.tell_pending()
-        if self._meet(policy, remember=False):
+        if self._meet(policy, scope, await self.run_checks(policy, scope), remember=False):
             self._observation.allowed(policy)
 
-    def _meet(self, access: Access, *, remember: bool = True) -> bool:
-        """Decide, and tell whether anything new was granted."""
+    def allows(self, policy: Policy) -> bool:
+        """Tell whether a policy is met, without refusing or telling anybody. An async check counts as not met."""
+        self._check_open()
+        request = self._request(None)
+        return request is not None and policy.allows(request, run_checks_now(policy, request))
+
+    async def run_checks(self, access: Access | None, scope: Scope | None = None) -> frozenset[Term]:
+        """Run what of a policy is decided by the application's own functions, and return which of them hold."""
+        request = self._request(scope)
+        if request is None or not isinstance(access, Policy) or not access.has_checks:
+            return NOTHING_CHECKED
+        self._check_open()
+        return await run_checks(access, request)
+
+    def _checked_now(self, access: Access, scope: Scope | None) -> frozenset[Term]:
+        request = self._request(scope)
+        return (
+            run_checks_now(access, request) if request is not None and isinstance(access, Policy) else NOTHING_CHECKED
+        )
+
+    def _request(self, scope: Scope | None) -> AccessRequest | None:
+        """Return what policies are asked about; None for an anonymous caller."""
+        if self.token is None:
+            return None
+        return ScopeRequest(self.token, self.scope if scope is None else scope, self._trusts_several)
+
+    def _explain(self, policy: Policy) -> Decision | None:
+        """Return a policy's own answer, for whoever listens."""
+        request = self._request(None)
+        return None if request is None else conclude(policy, request, self._checked)
+
+    def _check_open(self) -> None:
         if self._closed:
             raise ConfigurationError(
                 "a guarded function was called after its request had ended; call it within the request"
             )
-        is_new = not any(access is met for met in self._met)
-        is_granted = is_new and (isinstance(access, Public) or self._check(access))
+
+    def _has_met(self, access: Access, scope: Scope | None) -> bool:
+        """Tell whether just this was met before. What asks for path parameters counts for these parameters only."""
+        self._check_open()
+        asked = self._asked_with(access, scope)
+        return any(access is met and asked == then for met, then in self._met)
+
+    def _asked_with(self, access: Access, scope: Scope | None) -> Mapping[str, Any] | None:
+        if isinstance(access, Public) or not access.asks_request:
+            return None
+        return dict((self.scope if scope is None else scope).get("path_params") or {})
+
+    def _meet(self, access: Access, scope: Scope | None, checked: frozenset[Term], *, remember: bool = True) -> bool:
+        """Decide, and tell whether anything new was granted."""
+        self._checked |= checked
+        is_new = not self._has_met(access, scope)
+        is_granted = is_new and (isinstance(access, Public) or self._check(access, scope, checked))
         if is_new and remember:
-            self._met.append(access)
+            self._met.append((access, self._asked_with(access, scope)))
         if not isinstance(access, Public):  # that a helper is public opens no answer; a route's guard does
             self.decided = True
             self.refusal = None  # a handler has dealt with it
@@ -154,13 +264,14 @@ class RequestContext:
         may_be_missing = {TokenUse.OPTIONAL} if access is None else {TokenUse.OPTIONAL, TokenUse.NONE}
         return None if self.token is None and self._token_use in may_be_missing else self.require_token()
 
-    def _check(self, policy: Policy) -> bool:
+    def _check(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> bool:
         """Tell whether a policy is met; where refusals are carried out, it is or this raises."""
-        if self.token is None:
+        request = self._request(scope)
+        if request is None:
             self._refuse(MissingToken(suggest(policy)[1]), policy)
             return False
-        if not policy.allows(self.token.grants):
-            decision = decide(policy, self.token)
+        if not policy.allows(request, checked):
+            decision = conclude(policy, request, checked)
             self._refuse(InsufficientScope(decision.required, decision.scope), policy)
             return False
         return True
@@ -198,7 +309,8 @@ class RequestContext:
         access: Access | None,
         pieces: tuple[Access, ...] = (),
         *,
-        path: str = "",
+        scope: Scope,
+        checked: frozenset[Term] = NOTHING_CHECKED,
         covers: bool = False,
         token_use: TokenUse = TokenUse.NONE,
     ) -> Iterator[None]:
@@ -208,31 +320,32 @@ class RequestContext:
         or open to any valid token where the application says so. `covers` makes this decision such a cover, for what
         runs within; a route covers nothing, so that what it dispatches to elsewhere must state something itself.
         """
-        cover, use = self._cover, self._token_use
-        granted = self._decide_route(access, path)
+        cover, use, outer = self._cover, self._token_use, self.scope
+        self.scope = scope
+        granted = self._decide_route(access, scope, checked)
         if granted is not None:
             tell = self._observation.pend if covers else self._observation.allowed
             tell(granted, is_covered=cover is not None)
-        self._met.extend(pieces)
+        self._met += [(piece, self._asked_with(piece, scope)) for piece in pieces]
         self.decided = True
         self._cover = None if not covers else cover if access is None else (access, granted is not None)
         self._token_use = token_use
         try:
             yield
         finally:
-            self._cover, self._token_use = cover, use
+            self._cover, self._token_use, self.scope = cover, use, outer
             if covers:
                 self._observation.tell_pending()
 
-    def _decide_route(self, access: Access | None, path: str) -> Access | None:
+    def _decide_route(self, access: Access | None, scope: Scope, checked: frozenset[Term]) -> Access | None:
         """Return what granted access; None: nothing did, which is only so where refusals are reported and no more."""
         if access is None and self._cover is not None:
             return self._cover[0] if self._cover[1] else None
-        if access is None and path == self._public_path:
+        if access is None and scope.get("path", "") == self._public_path:
             return PUBLIC
         access = self._undecorated if access is None else access
         if access is not None:
-            return access if self._meet(access) else None
+            return access if self._meet(access, scope, checked) else None
         if self.token is None:
             self._refuse(MissingToken(), None)
         else:
@@ -252,6 +365,7 @@ class RequestContext:
         self._closed = True
         self._observation.end()
         self.refusal = None  # its traceback leads back here
+        self.scope = {}
 
     @property
     def is_open(self) -> bool:
@@ -296,8 +410,9 @@ def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
     if (around := outer_context(scope)) is not None:
         around.hand_over()
     scope[SCOPE_KEY] = context
-    scope["auth"] = Credentials(context.token)
+    scope["auth"] = Credentials(context.token, context.allows)
     scope["user"] = UnauthenticatedUser() if context.token is None else Caller(context.token)
+    context.scope = scope
     reset = _current.set(context)
     try:
         yield
@@ -320,14 +435,27 @@ async def access_token(connection: HTTPConnection) -> AccessToken:
     return cast("AccessToken", context_of(connection.scope).token_for_parameter())
 
 
-async def authorize(connection: HTTPConnection, policy: Policy | str) -> None:
+async def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = False) -> None:
     """Decide a policy inside a handler.
+
+    `hide=True` answers as if there were no such thing: where existence is a secret, a 403 would tell it.
 
     Raises:
         MissingToken: the caller is anonymous; answered with 401.
         InsufficientScope: the policy is not met; answered with 403.
+        HTTPException, WebSocketException: one of these two, hidden; answered with the application's own 404, or by
+            closing the handshake as Starlette does where no route matches.
     """
-    context_of(connection.scope).authorize(policy if isinstance(policy, Policy) else all_of(policy))
+    context = context_of(connection.scope)
+    try:
+        await context.authorize(policy if isinstance(policy, Policy) else all_of(policy), connection.scope)
+    except Refused:
+        if not hide:
+            raise
+        context.refusal = None
+        if connection.scope["type"] == "websocket":
+            raise WebSocketException(WS_NORMAL_CLOSURE) from None
+        raise HTTPException(HTTPStatus.NOT_FOUND) from None
 
 
 async def refuse(context: RequestContext, refused: Refused, scope: Scope, send: Send) -> None:

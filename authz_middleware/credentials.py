@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.authentication import AuthCredentials, BaseUser
 
+from .policy import Policy, all_of
 from .token import AccessToken
 
 __all__ = ["Caller", "Credentials"]
@@ -12,9 +15,17 @@ __all__ = ["Caller", "Credentials"]
 class Credentials(AuthCredentials):
     """`request.auth`: the token, and as `scopes` the effective grants, so that Starlette's own `requires` sees them."""
 
-    def __init__(self, token: AccessToken | None) -> None:
+    def __init__(self, token: AccessToken | None, ask: Callable[[Policy], bool] | None = None) -> None:
         super().__init__([] if token is None else sorted(token.grants.effective))
         self.token = token
+        self._ask = ask
+
+    def allows(self, policy: Policy | str) -> bool:
+        """Tell whether the caller meets a policy, without refusing anything; False for the anonymous.
+
+        Nothing is waited for: an async `check` counts as not met; write `await authorize(request, policy)` for it.
+        """
+        return self._ask is not None and self._ask(policy if isinstance(policy, Policy) else all_of(policy))
 
 
 class Caller(BaseUser):

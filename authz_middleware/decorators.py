@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from .context import RequestContext, access_token, context_of, current_context
 from .errors import ConfigurationError
@@ -96,7 +96,7 @@ class Requirement:
 
     async def _decide(self, connection: HTTPConnection) -> AccessToken | None:
         context = context_of(connection.scope)
-        context.enforce(self.access)
+        await context.enforce_checked(self.access, connection.scope)
         return context.token_for_parameter(self.access)
 
     def _guard(self, target: object) -> object:
@@ -288,7 +288,8 @@ def _wrap(function: Callable[..., Any], access: Access) -> Callable[..., Any]:
 
         @functools.wraps(function)
         def guarded_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            _context_for(args, kwargs).enforce(access)
+            context, scope = _request_of(args, kwargs)
+            context.enforce(access, scope)
             return (yield from function(*args, **kwargs))
 
         return guarded_generator
@@ -297,14 +298,16 @@ def _wrap(function: Callable[..., Any], access: Access) -> Callable[..., Any]:
 
         @functools.wraps(function)
         async def guarded_coroutine(*args: Any, **kwargs: Any) -> Any:
-            _context_for(args, kwargs).enforce(access)
+            context, scope = _request_of(args, kwargs)
+            await context.enforce_checked(access, scope)
             return await function(*args, **kwargs)
 
         return guarded_coroutine
 
     @functools.wraps(function)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        _context_for(args, kwargs).enforce(access)
+        context, scope = _request_of(args, kwargs)
+        context.enforce(access, scope)  # where nothing has decided before, an async check cannot be waited for
         return function(*args, **kwargs)
 
     return guarded
@@ -315,7 +318,8 @@ def _wrap_async_generator(function: Callable[..., Any], access: Access) -> Calla
 
     @functools.wraps(function)
     async def guarded_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
-        _context_for(args, kwargs).enforce(access)
+        context, scope = _request_of(args, kwargs)
+        await context.enforce_checked(access, scope)
         async with aclosing(function(*args, **kwargs)) as items:
             try:
                 item = await anext(items)
@@ -334,12 +338,13 @@ def _wrap_async_generator(function: Callable[..., Any], access: Access) -> Calla
     return guarded_async_generator
 
 
-def _context_for(args: tuple[object, ...], kwargs: Mapping[str, object]) -> RequestContext:
-    """Return the context of the request a function was handed, or of the one being served."""
+def _request_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[RequestContext, Scope]:
+    """Return context and scope of the request a function was handed, or of the one being served."""
     for value in (*args, *kwargs.values()):
         if isinstance(value, HTTPConnection):
-            return context_of(value.scope)
-    return current_context()
+            return context_of(value.scope), value.scope
+    context = current_context()
+    return context, context.scope
 
 
 def guarded_await(endpoint: HTTPEndpoint | WebSocketEndpoint) -> Generator[Any, None, None]:
@@ -350,5 +355,5 @@ def guarded_await(endpoint: HTTPEndpoint | WebSocketEndpoint) -> Generator[Any, 
 async def _decide_and_dispatch(endpoint: HTTPEndpoint | WebSocketEndpoint) -> None:
     access = stated_access(type(endpoint))
     if access is not None:
-        context_of(endpoint.scope).enforce(access)
+        await context_of(endpoint.scope).enforce_checked(access, endpoint.scope)
     await endpoint.dispatch()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from starlette.responses import PlainTextResponse
@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .context import TokenUse, context_of, refuse
 from .errors import Refused
-from .policy import Access
+from .policy import Access, Policy
+from .policy.core import NOTHING_CHECKED
 
 __all__ = ["Guard", "Stated"]
 
@@ -27,6 +28,10 @@ class Stated:
     access: Access | None
     pieces: tuple[Access, ...] = ()
     token_use: TokenUse = TokenUse.NONE
+    has_checks: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_checks", isinstance(self.access, Policy) and self.access.has_checks)
 
 
 class Guard:
@@ -72,8 +77,14 @@ class Guard:
             return
         context = context_of(scope)
         try:
+            checked = await context.run_checks(stated.access, scope) if stated.has_checks else NOTHING_CHECKED
             with context.enforced_route(
-                stated.access, stated.pieces, path=scope["path"], covers=self.covers, token_use=stated.token_use
+                stated.access,
+                stated.pieces,
+                scope=scope,
+                checked=checked,
+                covers=self.covers,
+                token_use=stated.token_use,
             ):
                 await self.app(scope, receive, send)
         except Refused as refused:

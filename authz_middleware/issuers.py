@@ -41,6 +41,8 @@ class IssuerOptions(TypedDict, total=False):
     roles_claims: ClaimNames | None
     permissions_claims: ClaimNames | None
     tenant_claims: ClaimNames | None
+    groups_claims: ClaimNames | None
+    grants: Collection[str] | None
     fetch: Fetch | AsyncClient | None
     key_settings: KeySettings | None
 
@@ -54,6 +56,7 @@ class Settings:
     algorithms: frozenset[str]
     clients: ClientClasses
     tenants: frozenset[str] | None
+    grants: frozenset[str] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +80,10 @@ class TrustedIssuer:
             assigned. False: a user's token then grants nothing. None: accepted, with a warning at start.
         tenants: the organizations let in; None: all, and tokens without one.
         roles_claims: claims with roles, see `ClaimNames`. permissions_claims: claims with permissions, in place of the
-            dialect's. tenant_claims: claims with the tenant, in place of the dialect's.
+            dialect's. tenant_claims: claims with the tenant, in place of the dialect's. groups_claims: claims with
+            groups.
+        grants: the scopes, permissions, roles and groups this issuer may assert; what else it writes counts for
+            nothing. None: any.
         fetch: how keys and metadata are fetched: an `httpx.AsyncClient`, an `httpx2.AsyncClient`, or an async callable
             `(url, headers) -> keys.Fetched`. A client is not closed, and serves the event loop it was made for.
         key_settings: the numbers of key sourcing, see `keys.KeySettings`.
@@ -102,6 +108,8 @@ class TrustedIssuer:
     roles_claims: ClaimNames | None = None
     permissions_claims: ClaimNames | None = None
     tenant_claims: ClaimNames | None = None
+    groups_claims: ClaimNames | None = None
+    grants: Collection[str] | None = None
     fetch: Fetch | AsyncClient | None = field(default=None, repr=False)
     key_settings: KeySettings | None = None
     settings: Settings = field(init=False, repr=False)
@@ -115,6 +123,7 @@ class TrustedIssuer:
             *_client_faults(self),
             *_claim_faults(self),
             *collection_faults("tenants", self.tenants, may_be_empty=False),
+            *collection_faults("grants", self.grants, may_be_empty=False),
         ]
         dialects, dialect_faults = _resolve_dialects(self)
         algorithms, algorithm_faults = _resolve_algorithms(self, dialects)
@@ -129,6 +138,7 @@ class TrustedIssuer:
             algorithms=algorithms,
             clients=ClientClasses(_frozen(self.third_party_clients), _frozen(self.first_party_clients)),
             tenants=_frozen(self.tenants),
+            grants=_frozen(self.grants),
         )
         object.__setattr__(self, "settings", settings)
         object.__setattr__(self, "keys", keys)
@@ -252,7 +262,7 @@ def _client_faults(trusted: TrustedIssuer) -> list[str]:
 
 
 def _claim_faults(trusted: TrustedIssuer) -> Iterator[str]:
-    for name in ("roles_claims", "permissions_claims", "tenant_claims"):
+    for name in ("roles_claims", "groups_claims", "permissions_claims", "tenant_claims"):
         names = getattr(trusted, name)
         if names is not None and (names == [] or not all(is_claim_path(path) for path in claim_paths(names))):
             yield f'{name} takes a claim name, a tuple as path, or a list of these, such as "https://acme.example/roles"'
@@ -286,6 +296,8 @@ def _with_claims(dialect: Dialect, trusted: TrustedIssuer, allowed: list[Dialect
     """Put the claims the application named into a table. Permissions go where the dialects have them, else to all."""
     if trusted.roles_claims is not None:
         dialect = replace(dialect, roles_claims=claim_paths(trusted.roles_claims))
+    if trusted.groups_claims is not None:
+        dialect = replace(dialect, groups_claims=claim_paths(trusted.groups_claims))
     if trusted.tenant_claims is not None:
         dialect = replace(dialect, tenant_claims=claim_paths(trusted.tenant_claims))
     takes_permissions = dialect.has_permissions or not any(table.has_permissions for table in allowed)

@@ -31,9 +31,16 @@ from .observation import Observation
 from .observe import Observer, RequestDecision
 from .policy import Access, requestable
 from .public_paths import PublicPaths
+from .readiness import VALIDATOR_KEY
 from .revocation import Revoked
 from .routes import Destination, RouteMap, find_router, guard_whole
-from .startup import announce_invisible, announce_issuers, announce_report_only, announce_unguarded
+from .startup import (
+    announce_invisible,
+    announce_issuers,
+    announce_report_only,
+    announce_unguarded,
+    check_policies,
+)
 from .token import AccessToken
 from .validator import AccessTokenValidator
 from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS
@@ -192,9 +199,15 @@ class AuthzMiddleware:
                 return
         public_path = scope["path"] if is_public_path else None
         context = RequestContext(
-            token, challenger, undecorated=self.undecorated, public_path=public_path, observation=observation
+            token,
+            challenger,
+            undecorated=self.undecorated,
+            public_path=public_path,
+            trusts_several=self.validator.trusts_several,
+            observation=observation,
         )
         app = self.app if route_map is not None else self._guarded_whole(scope)
+        scope[VALIDATOR_KEY] = self.validator
         gate = Gate(context, scope, receive, send, is_preflight=is_preflight)
         with bound(context, scope):
             await _run(app, gate, context, scope, send)
@@ -239,7 +252,10 @@ class AuthzMiddleware:
         if route_map is None or not route_map.is_current():
             with self._mapping:
                 router = self._find_router(scope)
-                route_map = self._routes = None if router is None else RouteMap.of(router)
+                route_map = None if router is None else RouteMap.of(router)
+                if route_map is not None:
+                    check_policies(route_map.statements(), self.validator.issuers)
+                self._routes = route_map
                 self._announce(route_map, scope)
         return route_map
 
@@ -280,7 +296,7 @@ async def _run(app: ASGIApp, gate: Gate, context: RequestContext, scope: Scope, 
     except Exception as error:
         if not gate.has_refused:
             raise
-        _log.debug("authz_middleware: after its answer was refused, the application raised %s", type(error))
+        _log.debug("after its answer was refused, the application raised %s", type(error))
 
 
 def _is_serving() -> bool:

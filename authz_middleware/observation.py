@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from .errors import Refused
 from .observe import Observer, RequestDecision
-from .policy import Access, Policy, decide
+from .policy import Access, Decision, Policy
 from .token import AccessToken
 
 __all__ = ["Destination", "Observation"]
@@ -44,9 +45,12 @@ class Observation:
         method: of the request; None for a WebSocket.
         destination: where it leads.
         token: the validated token; None for an anonymous caller.
+
+    Attributes:
+        explain: returns a policy's own answer for this request, with reasons; None where there is none yet.
     """
 
-    __slots__ = ("_destination", "_is_settled", "_latest", "_method", "_observer", "_pending", "_token")
+    __slots__ = ("_destination", "_is_settled", "_latest", "_method", "_observer", "_pending", "_token", "explain")
 
     def __init__(
         self, observer: Observer, method: str | None, destination: Destination, token: AccessToken | None
@@ -58,6 +62,7 @@ class Observation:
         self._pending: tuple[Access, bool] | None = None
         self._latest: Refused | None = None
         self._is_settled = False
+        self.explain: Callable[[Policy], Decision | None] = _unexplained
 
     @classmethod
     def unheard(cls) -> Observation:
@@ -110,11 +115,11 @@ class Observation:
         self._is_settled = True
         self._destination, self._token = NOWHERE, None
         self._pending = self._latest = None
+        self.explain = _unexplained
 
     def _tell(self, policy: Access | None, refused: Refused | None, *, enforced: bool) -> None:
         token = self._token
         read = token if token is not None else refused
-        explained = token if self._observer.wants_detail else None
         self._observer.tell(
             RequestDecision(
                 allowed=refused is None,
@@ -127,9 +132,13 @@ class Observation:
                 issuer=None if read is None else read.issuer,
                 dialect=None if read is None else read.dialect,
                 token=token,
-                detail=decide(policy, explained) if explained is not None and isinstance(policy, Policy) else None,
+                detail=self.explain(policy) if self._observer.wants_detail and isinstance(policy, Policy) else None,
             )
         )
+
+
+def _unexplained(_: Policy) -> None:
+    return None
 
 
 def _told_method(method: str | None) -> str:

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from authz_middleware import AccessToken, AuthzMiddleware
 from authz_middleware.challenge import Challenger
 from authz_middleware.context import RequestContext
+from authz_middleware.policy import TokenRequest
 from authz_middleware.testing import LocalIssuer
 from authz_middleware.token import GrantRule, GrantSet
 
@@ -55,6 +56,11 @@ def token_with(granted: GrantSet) -> AccessToken:
         claims={},
         grants=granted,
     )
+
+
+def asking(granted: GrantSet) -> TokenRequest:
+    """Return a request of a caller whose token carries these grants, as policies are asked about it."""
+    return TokenRequest(token_with(granted))
 
 
 def context(granted: GrantSet | None = None, **options: Any) -> RequestContext:

@@ -526,6 +526,18 @@ def test_frontend_pages_are_listed_wherever_they_are_included(
     assert shown == {"/app/*", "/v1/r/in/*", "/v2/r/in/*", "/v3/deep/other/*"}
 
 
+def test_frontend_pages_without_a_middleware(pages: Path) -> None:
+    def make(_: Path) -> ASGIApp:
+        app, router = fastapi_app(), APIRouter()
+        router.frontend("/in", directory=pages)
+        app.include_router(router, prefix="/v1")
+        app.include_router(router, prefix="/v2", dependencies=[Security(requires("x"))])
+        return app
+
+    expect_agreement(make, pages)
+    assert [entry.is_open for entry in route_table(make(pages)).entries] == [True, False]
+
+
 @pytest.mark.parametrize("name", SHAPES)
 def test_the_table_says_what_requests_meet(name: str, pages: Path) -> None:
     expect_agreement(SHAPES[name], pages)
@@ -540,6 +552,8 @@ def expect_agreement(make: Build, pages: Path) -> None:
     route_table(looked_at)
     for entry, app in product(table.entries, (untouched, looked_at)):
         expected = who_should(entry.admits)
+        if not entry.is_unguarded and who_should(entry.access) != expected:
+            raise AssertionError(f"{entry!r}: {entry.policy} is not who gets in")
         for method in entry.methods or ("GET",):
             got = who_gets_in(app, entry, method)
             if got != expected:

@@ -64,7 +64,7 @@ def needs_x() -> str:
 
 def enter(asked: RequestContext, access: Access | None, pieces: tuple[Access, ...] = (), *, path: str = "/") -> None:
     """Decide for a route that serves nothing."""
-    with asked.enforced_route(access, pieces, path=path):
+    with asked.enforced_route(access, pieces, scope=http_scope(path)):
         pass
 
 
@@ -96,7 +96,7 @@ def test_a_public_helper_opens_nothing_but_a_public_route_does() -> None:
     asked = context(None)
     asked.enforce(PUBLIC)
     assert not asked.decided
-    with asked.enforced_route(PUBLIC):
+    with asked.enforced_route(PUBLIC, scope=http_scope()):
         assert asked.decided
     assert asked.decided  # a response may begin when the route has returned
 
@@ -124,9 +124,11 @@ def test_a_route_that_states_nothing() -> None:
 
 def test_a_mount_around_it_covers_a_route_that_states_nothing() -> None:
     asked = context(grants("x"))
-    with asked.enforced_route(policy.scope("x"), covers=True):
+    with asked.enforced_route(policy.scope("x"), scope=http_scope(), covers=True):
         enter(asked, None)
-        with asked.enforced_route(None, covers=True):  # a mount that says nothing passes the cover on
+        with asked.enforced_route(
+            None, scope=http_scope(), covers=True
+        ):  # saying nothing passes it on
             enter(asked, None)
         with pytest.raises(InsufficientScope):
             enter(asked, policy.scope("y"))
@@ -135,11 +137,11 @@ def test_a_mount_around_it_covers_a_route_that_states_nothing() -> None:
 @pytest.mark.parametrize("access", [PUBLIC, AUTHENTICATED, policy.scope("x")], ids=repr)
 def test_a_mount_covers_only_while_it_runs(access: Access) -> None:
     asked = context(grants("x"))
-    with asked.enforced_route(access, covers=True):
+    with asked.enforced_route(access, scope=http_scope(), covers=True):
         pass
     with pytest.raises(NoPolicy):
         enter(asked, None)
-    with pytest.raises(LookupError), asked.enforced_route(access, covers=True):
+    with pytest.raises(LookupError), asked.enforced_route(access, scope=http_scope(), covers=True):
         raise LookupError
     with pytest.raises(NoPolicy):
         enter(asked, None)
@@ -148,18 +150,18 @@ def test_a_mount_covers_only_while_it_runs(access: Access) -> None:
 @pytest.mark.parametrize("access", [PUBLIC, AUTHENTICATED, policy.scope("x"), None], ids=repr)
 def test_a_route_covers_nothing(access: Access | None) -> None:
     asked = context(grants("x"))
-    with asked.enforced_route(PUBLIC, covers=True):
-        with asked.enforced_route(access), pytest.raises(NoPolicy):
+    with asked.enforced_route(PUBLIC, scope=http_scope(), covers=True):
+        with asked.enforced_route(access, scope=http_scope()), pytest.raises(NoPolicy):
             enter(asked, None)
         enter(asked, None)  # and takes nothing away from the mount around it
 
 
 def test_a_mount_that_says_nothing_covers_nothing() -> None:
     asked = context(grants("x"), undecorated=AUTHENTICATED)
-    with asked.enforced_route(None, covers=True):
+    with asked.enforced_route(None, scope=http_scope(), covers=True):
         enter(asked, None)  # open because the application says so, decided anew
     refusing = context(grants("x"))
-    with pytest.raises(NoPolicy), refusing.enforced_route(None, covers=True):
+    with pytest.raises(NoPolicy), refusing.enforced_route(None, scope=http_scope(), covers=True):
         raise NotImplementedError
 
 
@@ -171,7 +173,7 @@ def test_a_public_path_covers_that_path_alone() -> None:
             enter(asked, None, path=path)
     with pytest.raises(MissingToken):
         enter(asked, policy.scope("x"), path="/open")
-    with asked.enforced_route(None, path="/open", covers=True), pytest.raises(MissingToken):
+    with asked.enforced_route(None, scope=http_scope("/open"), covers=True), pytest.raises(MissingToken):
         enter(asked, None, path="/internal")
 
 

@@ -86,12 +86,12 @@ def test_a_caller_without_a_token_is_refused(client: TestClient) -> None:
         ({"nonce": "n"}, Code.ID_TOKEN),
     ],
 )
-@pytest.mark.parametrize("path", ["/orders", "/healthz"])
+@pytest.mark.parametrize(("path", "scope"), [("/orders", "read:orders"), ("/healthz", "")])
 def test_a_bad_token_is_refused_even_where_none_is_needed(
-    client: TestClient, path: str, change: dict[str, Any], code: Code
+    client: TestClient, path: str, scope: str, change: dict[str, Any], code: Code
 ) -> None:
     response = client.get(path, headers=user("access_token_authz", "read:orders", **change))
-    assert_refused(response, code, challenge(code))
+    assert_refused(response, code, challenge(code, scope))
 
 
 def test_any_valid_token_may_ask_who_it_is(client: TestClient) -> None:
@@ -108,7 +108,7 @@ def test_a_websocket_opens_for_a_token_with_the_grant(client: TestClient) -> Non
     ("headers", "code", "expected_challenge"),
     [
         (user("access_token"), Code.INSUFFICIENT_SCOPE, challenge(Code.INSUFFICIENT_SCOPE, "read:orders")),
-        (user("access_token", "read:orders", expires_in=-3600), Code.EXPIRED, challenge(Code.EXPIRED)),
+        (user("access_token", "read:orders", expires_in=-3600), Code.EXPIRED, challenge(Code.EXPIRED, "read:orders")),
         ({}, Code.MISSING_TOKEN, challenge(scope="read:orders")),
     ],
     ids=["no grant", "expired", "no token"],
@@ -262,7 +262,7 @@ def test_settings_hold_per_issuer_and_audience(multi: TestClient, headers: dict[
     ids=["other dialect", "both audiences", "no audience of ours", "tenant's audience", "other's name", "a slash"],
 )
 def test_what_fits_one_issuer_does_not_fit_another(multi: TestClient, headers: dict[str, str], code: Code) -> None:
-    assert_refused(multi.get("/orders", headers=headers), code, challenge(code))
+    assert_refused(multi.get("/orders", headers=headers), code, challenge(code, "read:orders"))
 
 
 @pytest.mark.parametrize(

@@ -239,7 +239,7 @@ def test_routes_that_state_nothing_are_listed_once_at_start(
         for _ in range(2):
             asked.get("/bare")
     assert announced(caplog) == [
-        f"authz_middleware: routes that state no policy, so {fate}; write @requires, @authenticated or @public "
+        f"routes that state no policy, so {fate}; write @requires, @authenticated or @public "
         "below the route decorator, or name them in public_paths: GET HEAD POST /bare, POST /halves, GET HEAD /m/bare, "
         "any /files/, any host.test"
     ]
@@ -251,7 +251,7 @@ def advice_on(caplog: pytest.LogCaptureFixture, issuer: LocalIssuer, **options: 
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             expect_missing(client(app).get("/"))
-    start = f"authz_middleware: issuer {issuer.issuer}: "
+    start = f"issuer {issuer.issuer}: "
     return [text.removeprefix(start).partition(";")[0] for text in announced(caplog) if text.startswith(start)]
 
 

@@ -192,7 +192,7 @@ def test_an_operation_says_what_its_policy_says(name: str) -> None:
 def test_a_policy_of_an_unknown_kind_is_shown_as_it_is_written() -> None:
     class Odd(policy.Policy):
         __slots__ = ()
-        alternatives = ((policy.Term(policy.Kind.SCOPE, "a"),),)
+        alternatives = ((policy.GrantTerm(policy.Kind.SCOPE, "a"),),)
 
         def __repr__(self) -> str:
             return "odd"

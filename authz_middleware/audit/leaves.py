@@ -71,7 +71,7 @@ def layers_on(route: Any) -> Iterator[AuthzMiddleware | Guard]:
         is_inside = is_inside or app is base
         if app is None or (is_inside and not (is_mount and is_theirs(app))):
             return
-        if isinstance(app, AuthzMiddleware) or (isinstance(app, Guard) and app.covers):
+        if isinstance(app, AuthzMiddleware | Guard):
             yield app
         app = getattr(app, "app", None)
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar, cast
 
 from .._jose import UnverifiedToken, VerifiedClaims
 from ..errors import Code, InvalidToken, Reason
-from ..token import AccessToken
+from ..token import OIDC_SCOPES, AccessToken
 from .effective import ClientClasses, effective_grants
 from .model import Dialect
 from .readers import (
@@ -25,6 +26,8 @@ from .readers import (
     read_tenant,
     read_values,
 )
+
+V = TypeVar("V", bound=frozenset[str] | None)
 
 __all__ = ["Identity", "check_type", "looks_like_id_token", "read_identity", "read_token", "select_dialect"]
 
@@ -103,8 +106,11 @@ def read_token(
     clients: ClientClasses,
     *,
     rbac_enforced: bool | None,
+    grants: frozenset[str] | None = None,
 ) -> AccessToken:
     """Read everything else, the grants last. Compares neither issuer, audience nor times with anything.
+
+    `grants` are the values the issuer may assert; what else a claim holds counts for nothing. None: any.
 
     Raises:
         InvalidToken: a claim is missing or has the wrong form.
@@ -125,15 +131,21 @@ def read_token(
         claims=_freeze_object(claims),
         grants=effective_grants(
             has_permissions=dialect.has_permissions,
-            scopes=read_scope(claims, dialect.scope_claim),
-            permissions=read_values(claims, dialect.permissions_claims),
-            roles=read_values(claims, dialect.roles_claims) or frozenset(),
+            scopes=_limited(read_scope(claims, dialect.scope_claim), grants and grants | OIDC_SCOPES),
+            permissions=_limited(read_values(claims, dialect.permissions_claims), grants),
+            roles=_limited(read_values(claims, dialect.roles_claims) or frozenset(), grants),
+            groups=_limited(read_values(claims, dialect.groups_claims) or frozenset(), grants),
             is_machine=is_machine,
             is_delegated="act" in claims,
             restriction=clients.restriction(client_id, dialect.third_party_prefixes, is_machine=is_machine),
             rbac_enforced=rbac_enforced,
         ),
     )
+
+
+def _limited(values: V, grants: frozenset[str] | None) -> V:
+    """Return the values an issuer may assert. An absent claim stays absent."""
+    return values if values is None or grants is None else cast("V", values & grants)
 
 
 def _header_type(token: UnverifiedToken) -> str | None:

@@ -21,7 +21,7 @@ class Dialect:
         other_client_claims: claims that, where present, must name the same client.
         scope_claim: the claim with the scopes, a string or an array of strings.
         permissions_claims: claims with the permissions, arrays of strings; empty: the dialect has none.
-        roles_claims: claims with roles, arrays of strings.
+        roles_claims: claims with roles, arrays of strings. groups_claims: claims with groups, the same.
         tenant_claims: claims with the tenant, a string; the first found counts.
         required_claims: claims without which a token is refused, besides those the engine reads anyway.
         machine_subject_suffixes: a token whose `sub` is the client id and one of these is a machine's.
@@ -40,6 +40,7 @@ class Dialect:
     scope_claim: str = "scope"
     permissions_claims: tuple[ClaimPath, ...] = ()
     roles_claims: tuple[ClaimPath, ...] = ()
+    groups_claims: tuple[ClaimPath, ...] = ()
     tenant_claims: tuple[ClaimPath, ...] = ()
     required_claims: frozenset[str] = frozenset()
     machine_subject_suffixes: tuple[str, ...] = ("",)

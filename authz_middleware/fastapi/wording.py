@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..policy import Access, AllOf, AnyOf, Kind, Policy, Public, Term, is_scope_token
+from ..policy import Access, AllOf, AnyOf, GrantTerm, Kind, Policy, Public, is_scope_token
+from ..policy.core import GRANT_KINDS
 
 __all__ = ["describe_access", "scope_sets", "takes_any_token"]
 
@@ -13,12 +14,12 @@ def takes_any_token(access: Access | None) -> bool:
 
 
 def scope_sets(policy: Policy) -> list[list[str]]:
-    """Return the scopes of each alternative. Roles, and permissions that are no scope-token, are left out.
+    """Return the scopes of each alternative. Roles and the like, and what is no scope-token, are left out.
 
     So an alternative may ask for more than its list says; what it asks for in full, `describe_access` says.
     """
     sets = [
-        [term.value for term in terms if term.kind is not Kind.ROLE and is_scope_token(term.value)]
+        [term.value for term in terms if term.kind in GRANT_KINDS and is_scope_token(term.value)]
         for terms in policy.alternatives
     ]
     return [list(dict.fromkeys(scopes)) for scopes in sets]
@@ -41,7 +42,7 @@ def _describe(policy: Policy) -> str:
             return " or ".join(_describe_part(part) for part in policy.parts)
         case AllOf():
             return " and ".join(_describe_part(part) for part in policy.parts)
-        case Term():
+        case GrantTerm():
             return ("" if policy.kind is Kind.GRANT else f"{policy.kind} ") + _code(policy.value)
         case _:
             return _code(repr(policy))

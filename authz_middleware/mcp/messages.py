@@ -64,7 +64,7 @@ class Policies:
             return await call_next(ctx)
         context = exchange.context
         try:
-            self._decide(ctx, context)
+            await self._decide(ctx, context)
             result = await call_next(ctx)
         except Exception:
             if context.refusal is None:
@@ -75,11 +75,11 @@ class Policies:
         exchange.refused = context.refusal
         raise exchange.error(context.refusal) from None
 
-    def _decide(self, ctx: ServerRequestContext[Any, Any], context: RequestContext) -> None:
+    async def _decide(self, ctx: ServerRequestContext[Any, Any], context: RequestContext) -> None:
         if ctx.method == "tools/call":
             access = stated_access(_tool_function(self._server, (ctx.params or {}).get("name")))
             if access is not None:
-                context.enforce(access)
+                await context.enforce_checked(access)
 
 
 def _tool_function(server: object, name: object) -> object:
@@ -116,7 +116,7 @@ async def authorize(ctx: Context[Any, Any], policy: Policy | str) -> None:
         ConfigurationError: the server is not behind `streamable_http_app`.
     """
     with _errors_of(ctx) as context:
-        context.enforce(policy if isinstance(policy, Policy) else all_of(policy))
+        await context.authorize(policy if isinstance(policy, Policy) else all_of(policy))
 
 
 @contextmanager

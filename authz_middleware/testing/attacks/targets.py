@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from ...audit import RouteEntry
 from ...errors import ConfigurationError
-from ...policy import Access, Policy, Public
+from ...policy import Access, GrantTerm, Policy, Public, TokenRequest
 from ...token import AccessToken
 from .wire import Attempt, make_scope
 
@@ -56,11 +56,11 @@ class Target:
         """The grants that the route asks for; empty: none in particular."""
         if not isinstance(self.access, Policy):
             return ()
-        return tuple(dict.fromkeys(term.value for terms in self.access.alternatives for term in terms))
+        return tuple(dict.fromkeys(term.value for term in self.access.terms if isinstance(term, GrantTerm)))
 
     def admits(self, token: AccessToken) -> bool:
         """Tell whether a token grants what the route asks for."""
-        return not isinstance(self.access, Policy) or self.access.allows(token.grants)
+        return not isinstance(self.access, Policy) or self.access.allows(TokenRequest(token))
 
     def scope(self, base_url: str, attempt: Attempt) -> Scope:
         """Return the ASGI scope of an attempt on this target."""

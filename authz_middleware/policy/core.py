@@ -1,42 +1,41 @@
-"""Policies: what a route requires, as immutable values; and decisions, which say why.
+"""Policies as immutable values: terms that ask for grants, and composition with `&`, `|` and `any_of`.
 
-A policy is a term or a composition of terms with `&`, `|` and `any_of`. There is no negation, so more grants never
-mean less access. Every term asks the effective grants first: `scope("x")` and `permission("x")` narrow what
-`requires("x")` admits, they never widen it.
-
-Knows `token.py` only, and `explain.py` for the sentences.
+There is no negation, so more grants never mean less access. Every grant term asks the effective grants first:
+`scope("x")` and `permission("x")` narrow what `requires("x")` admits, they never widen it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NoReturn, final
+from typing import Any, NoReturn, Protocol, final
 
-from .errors import ConfigurationError
-from .explain import explain_met, explain_missing
-from .token import OIDC_SCOPES, AccessToken, GrantSet, Source
+from ..errors import ConfigurationError
+from ..token import OIDC_SCOPES, AccessToken, Source
 
 __all__ = [
     "AUTHENTICATED",
+    "GRANT_KINDS",
     "PUBLIC",
     "Access",
-    "Decision",
+    "AccessRequest",
+    "AllOf",
+    "AnyOf",
+    "GrantTerm",
     "Kind",
     "Policy",
     "Public",
     "Term",
+    "TokenRequest",
     "all_of",
     "any_of",
-    "decide",
-    "is_scope_token",
+    "check_issuer",
+    "group",
     "make_term",
     "permission",
-    "requestable",
     "role",
     "scope",
-    "suggest",
 ]
 
 MAX_ALTERNATIVES = 64
@@ -50,6 +49,56 @@ class Kind(StrEnum):
     SCOPE = "scope"
     PERMISSION = "permission"
     ROLE = "role"
+    GROUP = "group"
+    CLAIM = "claim"
+    SUBJECT = "subject"
+    CLIENT = "client"
+    TENANT = "tenant"
+    MACHINE = "machine"
+    USER = "user"
+    CHECK = "check"
+
+
+GRANT_KINDS = frozenset({Kind.GRANT, Kind.SCOPE, Kind.PERMISSION})
+"""What a client can request a scope for."""
+CLAIMED_KINDS = frozenset({Kind.ROLE, Kind.GROUP})
+
+
+class AccessRequest(Protocol):
+    """What a policy is asked about: who calls, and with what. The function of a `check` gets this."""
+
+    @property
+    def token(self) -> AccessToken:
+        """The validated token."""
+        ...
+
+    @property
+    def path_params(self) -> Mapping[str, Any]:
+        """The parameters of the route's path, as its convertors read them."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The request's headers. The client writes them: none proves anything."""
+        ...
+
+    @property
+    def trusts_several(self) -> bool:
+        """Whether several issuers are trusted, so that a name one of them gives may be somebody else's at another."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """An `AccessRequest` made by hand: to try a policy on a token, without an application around it."""
+
+    token: AccessToken
+    path_params: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    trusts_several: bool = False
+
+
+NOTHING_CHECKED: frozenset[Term] = frozenset()
 
 
 class Policy:
@@ -83,30 +132,92 @@ class Policy:
             'a policy is no part of a request; write Security(requires("read:orders")), with the grants in the call'
         )
 
-    def allows(self, grants: GrantSet) -> bool:
-        """Tell whether one alternative holds entirely."""
-        return any(all(term.holds(grants) for term in terms) for terms in self.alternatives)
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Every term, once, in the order in which they were written."""
+        return tuple(dict.fromkeys(term for terms in self.alternatives for term in terms))
+
+    @property
+    def asks_request(self) -> bool:
+        """Whether the answer depends on more than the token: on path parameters, or on what a check looks at."""
+        return any(term.asks_request for terms in self.alternatives for term in terms)
+
+    @property
+    def has_checks(self) -> bool:
+        """Whether part of it is decided by a function of the application's own."""
+        return any(term.kind is Kind.CHECK for terms in self.alternatives for term in terms)
+
+    def allows(self, request: AccessRequest, checked: frozenset[Term] = NOTHING_CHECKED) -> bool:
+        """Tell whether one alternative holds entirely. A `check` holds only if it is among those `checked`."""
+        return any(all(term.holds(request) or term in checked for term in terms) for terms in self.alternatives)
 
 
-@final
-@dataclass(frozen=True, slots=True)
 class Term(Policy):
-    """One requirement: a value, and the kind of claim it must be in. Compared by value."""
+    """One requirement. Compared by value.
 
+    Attributes:
+        kind: what it asks about.
+        value: what for, as text: a grant's name, or what the policy's author wrote.
+        issuer: whose tokens it is about; None: any trusted issuer's.
+    """
+
+    __slots__ = ()
     kind: Kind
     value: str
+    issuer: str | None
 
     @property
     def alternatives(self) -> tuple[tuple[Term, ...], ...]:  # type: ignore[override]
         """The one alternative: this term."""
         return ((self,),)
 
-    def __repr__(self) -> str:
-        return repr(self.value) if self.kind is Kind.GRANT else f"{self.kind}({self.value!r})"
+    @property
+    def asks_request(self) -> bool:
+        """Whether the answer depends on more than the token."""
+        return False
 
-    def holds(self, grants: GrantSet) -> bool:
-        """Tell whether the grants meet this term."""
-        value = self.value
+    @property
+    def needs_issuer(self) -> bool:
+        """Whether it must say whose tokens it is about where several issuers are trusted."""
+        return False
+
+    def holds(self, request: AccessRequest) -> bool:
+        """Tell whether a request meets this term."""
+        raise NotImplementedError
+
+    def is_about(self, request: AccessRequest) -> bool:
+        """Tell whether the token's issuer is the one this term is about."""
+        if self.issuer is not None:
+            return self.issuer == request.token.issuer
+        return not (self.needs_issuer and request.trusts_several)
+
+    def sources(self, token: AccessToken) -> tuple[Source, ...]:  # noqa: ARG002 - most terms are no claim of rights
+        """Return the kinds of claim that carry the value, whether or not it is effective."""
+        return ()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class GrantTerm(Term):
+    """A grant that a claim carries: scope, permission, role or group."""
+
+    kind: Kind
+    value: str
+    issuer: str | None = None
+
+    def __repr__(self) -> str:
+        if self.kind is Kind.GRANT:
+            return repr(self.value)
+        return f"{self.kind}({self.value!r}{'' if self.issuer is None else f', issuer={self.issuer!r}'})"
+
+    @property
+    def needs_issuer(self) -> bool:
+        """Roles and groups are names each issuer gives as it likes."""
+        return self.kind in CLAIMED_KINDS
+
+    def holds(self, request: AccessRequest) -> bool:
+        """Tell whether the token's grants meet this term."""
+        value, grants = self.value, request.token.grants
         match self.kind:
             case Kind.GRANT:
                 return value in grants.effective
@@ -115,17 +226,22 @@ class Term(Policy):
                 return value in grants.scopes and (value in grants.effective or value in OIDC_SCOPES)
             case Kind.PERMISSION:
                 return value in grants.effective and value in grants.entitlements
-            case Kind.ROLE:  # pragma: no branch - mypy proves that there is no other kind
-                return value in grants.roles
+            case Kind.ROLE:
+                return value in grants.roles and self.is_about(request)
+            case _:
+                return value in grants.groups and self.is_about(request)
 
-    def sources(self, grants: GrantSet) -> tuple[Source, ...]:
+    def sources(self, token: AccessToken) -> tuple[Source, ...]:
         """Return the kinds of claim that carry the value, whether or not it is effective."""
+        grants = token.grants
         claims = {
             Source.SCOPE: grants.scopes,
             Source.PERMISSION: grants.permissions,
             Source.ROLE: grants.roles,
+            Source.GROUP: grants.groups,
         }
-        asked = {Kind.ROLE: (Source.ROLE,)}.get(self.kind, (Source.SCOPE, Source.PERMISSION))
+        own = {Kind.ROLE: (Source.ROLE,), Kind.GROUP: (Source.GROUP,)}
+        asked = own.get(self.kind, (Source.SCOPE, Source.PERMISSION))
         return tuple(source for source in asked if self.value in claims[source])
 
 
@@ -186,9 +302,17 @@ def permission(value: str) -> Policy:
     return make_term(Kind.PERMISSION, value, "permission")
 
 
-def role(value: str) -> Policy:
-    """Require a role, from the claims that `TrustedIssuer(roles_claims=…)` names. May contain spaces."""
-    return make_term(Kind.ROLE, value, "role")
+def role(value: str, *, issuer: str | None = None) -> Policy:
+    """Require a role, from the claims that `TrustedIssuer(roles_claims=…)` names. May contain spaces.
+
+    With several trusted issuers, `issuer` says whose roles are meant.
+    """
+    return make_term(Kind.ROLE, value, "role", issuer)
+
+
+def group(value: str, *, issuer: str | None = None) -> Policy:
+    """Require a group, from the claims that `TrustedIssuer(groups_claims=…)` names; as `role` in all else."""
+    return make_term(Kind.GROUP, value, "group", issuer)
 
 
 def any_of(*parts: object) -> Policy:
@@ -210,7 +334,7 @@ def all_of(*parts: object, name: str = "all_of") -> Policy:
     return AllOf(flat, alternatives)
 
 
-def make_term(kind: Kind, value: object, name: str) -> Term:
+def make_term(kind: Kind, value: object, name: str, issuer: object = None) -> GrantTerm:
     """Return a term, or refuse a value that cannot be meant. `name` is what the application wrote, for messages.
 
     Raises:
@@ -232,7 +356,16 @@ def make_term(kind: Kind, value: object, name: str) -> Term:
             f"{name}({value!r}): an OpenID Connect scope grants nothing on an API; "
             f"write policy.scope({value!r}) to ask the scope claim alone"
         )
-    return Term(kind, value)
+    return GrantTerm(kind, value, check_issuer(issuer, name))
+
+
+def check_issuer(issuer: object, name: str) -> str | None:
+    """Return the issuer a term is about, or refuse what is none."""
+    if issuer is not None and (not isinstance(issuer, str) or not issuer):
+        raise ConfigurationError(
+            f"{name}: issuer is the `iss` of one trusted issuer, such as https://acme.eu.auth0.com/"
+        )
+    return issuer
 
 
 def _as_policies(name: str, parts: tuple[object, ...]) -> list[Policy]:
@@ -267,89 +400,3 @@ def _simplify(alternatives: Iterable[tuple[Term, ...]]) -> tuple[tuple[Term, ...
                 "state part of it on a router or mount around the route"
             )
     return tuple(sorted(kept, key=unique.index))
-
-
-# --- deciding ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """The answer to one policy for one token, and what it rests on.
-
-    Attributes:
-        allowed: whether the policy is met.
-        policy: what was asked.
-        held: terms that hold, each with the kinds of claim that carry it.
-        missing: terms that do not hold, in the alternative that lacks fewest.
-        required: the alternatives as grant names, roles left out.
-        scope: what a client can usefully request.
-        why: one sentence for people; it names no value of the token.
-    """
-
-    allowed: bool
-    policy: Policy
-    held: tuple[tuple[Term, tuple[Source, ...]], ...]
-    missing: tuple[Term, ...]
-    required: tuple[tuple[str, ...], ...]
-    scope: tuple[str, ...]
-    why: str
-
-
-def decide(policy: Policy, token: AccessToken) -> Decision:
-    """Decide one policy for one token, with reasons."""
-    grants = token.grants
-    terms = dict.fromkeys(term for alternative in policy.alternatives for term in alternative)
-    held = tuple((term, term.sources(grants)) for term in terms if term.holds(grants))
-    allowed = policy.allows(grants)
-    lacking = () if allowed else _lacking(min(policy.alternatives, key=lambda a: len(_lacking(a, grants))), grants)
-    required, wanted = suggest(policy, grants)
-    return Decision(
-        allowed=allowed,
-        policy=policy,
-        held=held,
-        missing=lacking,
-        required=required,
-        scope=wanted,
-        why=explain_met(grants, [term.value for term, _ in held]) if allowed else _why(lacking[0], grants),
-    )
-
-
-def _why(term: Term, grants: GrantSet) -> str:
-    if term.kind is Kind.ROLE:
-        return f"{term!r} is not among the token's roles"
-    if term.value in OIDC_SCOPES:
-        return f"{term!r} is not in the scope claim"
-    return explain_missing(repr(term), term.value, term.sources(grants), grants)
-
-
-def requestable(accesses: Iterable[Access]) -> frozenset[str]:
-    """Return every scope a client could usefully request for any of these (RFC 9728, `scopes_supported`)."""
-    policies = [access for access in accesses if isinstance(access, Policy)]
-    names = (name for policy in policies for terms in policy.alternatives for name in _names(terms))
-    return frozenset(name for name in names if is_scope_token(name))
-
-
-def suggest(policy: Policy, grants: GrantSet | None = None) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """Return what would do, as lists of grant names, and the names a client can usefully request.
-
-    The latter are those of the alternative that lacks fewest terms, the first on ties; without grants, all terms are
-    lacking. Roles are never named: no client can request one.
-    """
-    alternatives = policy.alternatives
-    required = [_names(terms) for terms in alternatives]
-    nearest = min(alternatives, key=lambda terms: len(terms if grants is None else _lacking(terms, grants)))
-    wanted = tuple(name for name in _names(nearest) if is_scope_token(name))
-    return tuple(dict.fromkeys(names for names in required if names)), wanted
-
-
-def _lacking(terms: tuple[Term, ...], grants: GrantSet) -> tuple[Term, ...]:
-    return tuple(term for term in terms if not term.holds(grants))
-
-
-def _names(terms: tuple[Term, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(term.value for term in terms if term.kind is not Kind.ROLE))
-
-
-def is_scope_token(value: str) -> bool:
-    """Tell whether a value can stand in a `scope` parameter: RFC 6749 section 3.3, scope-token."""
-    return all("!" <= char <= "~" and char not in '"\\' for char in value)

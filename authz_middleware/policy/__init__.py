@@ -1,0 +1,88 @@
+"""Policies: what a route requires, as immutable values; and decisions, which say why.
+
+`policy.scope("a") & (policy.permission("b") | policy.role("c"))`: terms compose with `&`, `|` and `any_of`. There is no
+negation, so more grants never mean less access; what is absent satisfies nothing. Knows `token.py` only.
+"""
+
+from __future__ import annotations
+
+from .core import (
+    AUTHENTICATED,
+    PUBLIC,
+    Access,
+    AccessRequest,
+    AllOf,
+    AnyOf,
+    GrantTerm,
+    Kind,
+    Policy,
+    Public,
+    Term,
+    TokenRequest,
+    all_of,
+    any_of,
+    group,
+    make_term,
+    permission,
+    role,
+    scope,
+)
+from .decision import Decision, conclude, decide, is_scope_token, requestable, run_checks, run_checks_now, suggest
+from .terms import (
+    CallerTerm,
+    CheckTerm,
+    ClaimTerm,
+    IdentityTerm,
+    PathParam,
+    check,
+    claim,
+    client,
+    machine,
+    path_param,
+    subject,
+    tenant,
+    user,
+)
+
+__all__ = [
+    "AUTHENTICATED",
+    "PUBLIC",
+    "Access",
+    "AccessRequest",
+    "AllOf",
+    "AnyOf",
+    "CallerTerm",
+    "CheckTerm",
+    "ClaimTerm",
+    "Decision",
+    "GrantTerm",
+    "IdentityTerm",
+    "Kind",
+    "PathParam",
+    "Policy",
+    "Public",
+    "Term",
+    "TokenRequest",
+    "all_of",
+    "any_of",
+    "check",
+    "claim",
+    "client",
+    "conclude",
+    "decide",
+    "group",
+    "is_scope_token",
+    "machine",
+    "make_term",
+    "path_param",
+    "permission",
+    "requestable",
+    "role",
+    "run_checks",
+    "run_checks_now",
+    "scope",
+    "subject",
+    "suggest",
+    "tenant",
+    "user",
+]
