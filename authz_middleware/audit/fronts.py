@@ -124,9 +124,12 @@ def rule(fronts: Fronts, own: Access | None, path: str) -> Ruling:
 
 
 def _protection_of(fronts: Fronts) -> Protection:
-    if fronts[0].around is not None or fronts[-1].middleware is None:
+    *outer, last = fronts
+    if fronts[0].around is not None or last.middleware is None:
         return Protection.ABSENT
-    return Protection.ENFORCED if fronts[-1].middleware.enforces else Protection.REPORTED
+    deciding = [last, *(front for front in outer if isinstance(front.around, Policy))]
+    enforces = all(front.middleware is not None and front.middleware.enforces for front in deciding)
+    return Protection.ENFORCED if enforces else Protection.REPORTED
 
 
 def _both(one: Access | None, other: Access | None) -> Access | None:
