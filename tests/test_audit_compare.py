@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -195,6 +196,15 @@ def test_what_is_asked_about_callers_is_kept_as_it_was_written(stated: Policy) -
     read = again.entries[0].admits
     assert isinstance(read, Policy)
     assert not read.allows(asking(holding((GrantTerm(Kind.GRANT, "x"),))))
+
+
+def test_a_pattern_that_matches_more_is_told() -> None:
+    strict, lax = (
+        RouteTable((entry(access=policy.claim("org", matches=one)),)) for one in ("a", re.compile("a", re.I))
+    )
+    assert verdicts(compare(RouteTable.from_json(strict.to_json()), lax)) == [("opened", ("GET",), "/x")]
+    assert lax.entries[0].policy == "claim('org', matches=re.compile('a', re.IGNORECASE))"
+    assert not compare(RouteTable.from_json(lax.to_json()), lax).changes
 
 
 def changed(*path: Any, to: Any) -> str:

@@ -86,8 +86,7 @@ class ClaimTerm(Term):
 
     def __repr__(self) -> str:
         name = self.path[0] if len(self.path) == 1 else self.path
-        operand = self.operand.pattern if isinstance(self.operand, re.Pattern) else self.operand
-        return f"claim({name!r}, {self.operator}={operand!r}{_issuer_words(self.issuer)})"
+        return f"claim({name!r}, {self.operator}={_operand_words(self.operand)}{_issuer_words(self.issuer)})"
 
     @property
     def value(self) -> str:  # type: ignore[override]
@@ -321,6 +320,14 @@ def _equal_as_json(one: object, other: object) -> bool:
     if isinstance(one, int | float) and isinstance(other, int | float):
         return one == other
     return isinstance(one, str) and isinstance(other, str) and one == other
+
+
+def _operand_words(operand: Scalar | PathParam | re.Pattern[str]) -> str:
+    """Return an operand as it was written; of a pattern, whatever changes what it matches."""
+    if not isinstance(operand, re.Pattern):
+        return repr(operand)
+    flags = re.RegexFlag(operand.flags) & ~re.UNICODE
+    return f"re.compile({operand.pattern!r}, {flags!r})" if flags else repr(operand.pattern)
 
 
 def _issuer_words(issuer: str | None) -> str:
