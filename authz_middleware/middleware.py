@@ -130,6 +130,11 @@ class AuthzMiddleware:
         return self._observer.enforce
 
     @property
+    def resource(self) -> str | None:
+        """This API's identifier (RFC 9728), if one was given."""
+        return None if self._resource is None else self._resource.identifier
+
+    @property
     def would_refuse(self) -> Counter[tuple[str, str | None]]:
         """While `enforce=False`: how often each (code, route template) would have been refused."""
         return self._observer.would_refuse

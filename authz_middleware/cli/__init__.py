@@ -6,19 +6,22 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import NoReturn
 
-from . import demo, routes
+from . import demo, doctor, explain, routes
 
 __all__ = ["main"]
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
-COMMANDS = (demo, routes)
+COMMANDS = (demo, routes, explain, doctor)
+LONG = 16
+"""Characters from which on something typed may be a token, and is not repeated."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Without a command: show the help."""
-    parser = _make_parser()
+    parser = _make_parser(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(arguments)
     if options.run is None:
         parser.print_help(sys.stderr)
@@ -30,11 +33,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="authz", description="Resource-server enforcement for Starlette and FastAPI.")
+def _make_parser(typed: Sequence[str] = ()) -> argparse.ArgumentParser:
+    parser = _parser_class(typed)(prog="authz", description="Resource-server enforcement for Starlette and FastAPI.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('authz_middleware')}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for command in COMMANDS:
         command.register(commands)
     return parser
+
+
+def _parser_class(typed: Sequence[str]) -> type[argparse.ArgumentParser]:
+    """Return a parser whose messages do not repeat long pieces of what was typed: one may be a misplaced token."""
+
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            pieces = {piece for word in typed for piece in (word, word.partition("=")[2]) if len(piece) >= LONG}
+            for piece in sorted(pieces, key=len, reverse=True):
+                message = message.replace(piece, "(not repeated here)")
+            super().error(message)
+
+    return Parser

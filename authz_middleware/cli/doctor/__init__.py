@@ -1,0 +1,84 @@
+"""`authz doctor`: is an issuer found, are its keys usable, and is everything said that should be?"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from typing import Any
+
+from ...errors import ConfigurationError
+from ..terminal import complain, show, write_json
+from ..trust import (
+    NotUsable,
+    add_application_arguments,
+    add_trust_arguments,
+    has_trust_arguments,
+    load_application,
+    trusted_issuer,
+)
+from .examination import Report, examine, examine_application, misconfigured
+from .page import document_of, page_of
+
+__all__ = ["register"]
+
+WELL, ILL, UNUSABLE = 0, 1, 2
+DESCRIPTION = (
+    "Look at an issuer as an application with these settings would: how it is found, what it calls itself, its keys, "
+    "its clock, its metadata, and what the settings leave unsaid. Each finding says what to change, and where."
+)
+EPILOG = (
+    "Per issuer there are at most five requests, and no redirect is followed. Exit codes: 0; 1: there is a problem; "
+    "2: the arguments cannot be meant."
+)
+
+
+def register(commands: Any) -> None:
+    """Add the command to the parser's commands."""
+    parser = commands.add_parser(
+        "doctor",
+        help="look at an issuer, and say what to change where",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    parser.add_argument("issuer", nargs="?", metavar="ISSUER", help="its iss, to the letter")
+    add_trust_arguments(parser)
+    add_application_arguments(parser, "look at every issuer that this application trusts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Examine and report. 0: all is well, or could be better; 1: there is a problem; 2: the arguments are at fault."""
+    try:
+        report = asyncio.run(_examine(options))
+    except NotUsable as error:
+        print(error.origin, end="", file=sys.stderr)
+        complain("doctor", str(error))
+        return UNUSABLE
+    if options.json:
+        write_json(document_of(report))
+    else:
+        show(page_of(report))
+    return ILL if report.has_problem else WELL
+
+
+async def _examine(options: argparse.Namespace) -> Report:
+    whom = [name for name in ("issuer", "auth0", "app") if getattr(options, name) is not None]
+    if len(whom) != 1:
+        raise NotUsable(
+            "say whom to look at, once: ISSUER with --audience API, --auth0 DOMAIN with it, or --app module:app"
+        )
+    if options.app is not None:
+        if has_trust_arguments(options):
+            raise NotUsable("with --app the application says all there is about its issuers; leave those arguments out")
+        return await examine_application(load_application(options), time.time)
+    if options.audience is None:
+        raise NotUsable("say what clients ask a token for: add --audience, the identifier of your API")
+    try:
+        trusted = trusted_issuer(options.issuer, options)
+    except ConfigurationError as error:
+        return misconfigured(error)
+    return Report((await examine((trusted,), time.time),))

@@ -1,0 +1,52 @@
+"""A finding: what was looked at, how it is, what to change and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = ["Finding", "Level", "Where", "advice", "ok", "problem"]
+
+
+class Level(StrEnum):
+    """How a finding is meant."""
+
+    OK = "ok"
+    ADVICE = "advice"
+    """It works, and could be said more clearly or be safer."""
+    PROBLEM = "problem"
+    """Tokens will be refused, or should be."""
+
+
+class Where(StrEnum):
+    """Who can change it."""
+
+    APPLICATION = "application"
+    SERVER = "authorization server"
+    MACHINE = "this machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding. `what` is a sentence; `change` says what to do and `where`, unless it is well."""
+
+    level: Level
+    topic: str
+    what: str
+    change: str | None = None
+    where: Where | None = None
+
+
+def ok(topic: str, what: str) -> Finding:
+    """Return that something is well."""
+    return Finding(Level.OK, topic, what)
+
+
+def advice(topic: str, what: str, change: str, where: Where) -> Finding:
+    """Return something that could be better."""
+    return Finding(Level.ADVICE, topic, what, change, where)
+
+
+def problem(topic: str, what: str, change: str, where: Where) -> Finding:
+    """Return something that is wrong."""
+    return Finding(Level.PROBLEM, topic, what, change, where)

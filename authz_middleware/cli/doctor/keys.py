@@ -1,0 +1,183 @@
+"""The published keys: which can be used, which are skipped and why, and how long they are kept.
+
+Sources: RFC 7517 sections 4 and 5, RFC 9111 section 5.2.2, RFC 9110 section 8.8.3.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from ..._jose import UnusableKey, VerificationKey, parse_jwk
+from ...issuers import TrustedIssuer
+from ...keys import BrokenJWKS, KeySettings, parse_jwks
+from ...keys.freshness import read_lifetime
+from ...keys.jwks import parse_jwks_document
+from ..terminal import json_text
+from .answers import Answers, Look
+from .findings import Finding, Where, advice, ok, problem
+
+__all__ = ["check_keys"]
+
+TOPIC, CACHE = "keys", "key cache"
+NOT_MODIFIED = 304
+MAX_SHOWN = 20
+BROKEN: Mapping[str, str] = {
+    "not_json": "is no strict JSON",
+    "not_a_jwks": "holds no list of keys",
+    "too_many_keys": "holds too many keys",
+    "no_usable_key": "holds no key that can be used",
+}
+HARMLESS = frozenset({"not for signatures", "not for verification"})
+
+
+async def check_keys(trusted: TrustedIssuer, uri: str, answers: Answers) -> tuple[tuple[Finding, ...], Look]:
+    """Fetch the keys and look at each."""
+    look = await answers.look(uri)
+    if look.failure is not None:
+        fault = problem(TOPIC, f"The keys cannot be had: {look.fault}.", "Publish them there.", Where.SERVER)
+        return (fault,), look
+    findings = [*_on_document(look, trusted.settings.algorithms)]
+    findings += await _on_caching(look, answers, trusted.key_settings or KeySettings())
+    return tuple(findings), look
+
+
+# --- the document -----------------------------------------------------------------------------------------------------
+
+
+def _on_document(look: Look, algorithms: frozenset[str]) -> Iterator[Finding]:
+    body = b"" if look.answer.response is None else look.answer.response.body
+    document = look.document or {}
+    published = document.get("keys")
+    jwks = published if isinstance(published, list) else []
+    keys = [_Key.of(jwk, algorithms) for jwk in jwks[:MAX_SHOWN]]
+    try:
+        usable = parse_jwks(body, algorithms).key_ids
+    except BrokenJWKS as broken:
+        yield problem(
+            TOPIC, f"The key document {BROKEN.get(str(broken), 'is broken')}.", "Publish usable keys.", Where.SERVER
+        )
+    else:
+        yield from _on_usable(keys, usable, len(jwks))
+    yield from _on_each(keys)
+
+
+def _on_usable(keys: Collection[_Key], usable: Collection[str], count: int) -> Iterator[Finding]:
+    if not count:
+        yield problem(
+            TOPIC,
+            "It publishes no key at all, so every token is refused.",
+            "Publish the keys it signs with.",
+            Where.SERVER,
+        )
+        return
+    described = ", ".join(key.description for key in keys if key.verifies is not None)
+    word = "1 key is" if count == 1 else f"{count} keys are"
+    yield ok(TOPIC, f"{word} published; usable: {described or ', '.join(usable)}.")
+
+
+def _on_each(keys: Collection[_Key]) -> Iterator[Finding]:
+    seen = Counter(
+        (key.kid, key.verifies.algorithm) for key in keys if key.kid is not None and key.verifies is not None
+    )
+    for (kid, algorithm), count in seen.items():
+        if count > 1:
+            yield problem(
+                TOPIC,
+                f"{count} keys for {algorithm} are called {json_text(kid)}; nobody can say which is meant, so all are "
+                "skipped.",
+                "Give every key an id (kid) of its own.",
+                Where.SERVER,
+            )
+    for key in keys:
+        yield from key.findings()
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """One published key. `verifies`: as it can be used; None, and `fault` why not."""
+
+    jwk: Mapping[str, object]
+    verifies: VerificationKey | None
+    fault: str = ""
+
+    @classmethod
+    def of(cls, jwk: object, algorithms: frozenset[str]) -> _Key:
+        members = jwk if isinstance(jwk, dict) else {}
+        try:
+            keys = parse_jwks_document({"keys": [jwk]}, algorithms)
+        except BrokenJWKS:
+            return cls(members, None, _fault_of(jwk))
+        return cls(members, next(iter(keys.by_algorithm.values()))[0])
+
+    @property
+    def kid(self) -> str | None:
+        kid = self.jwk.get("kid")
+        return kid if isinstance(kid, str) else None
+
+    @property
+    def name(self) -> str:
+        return "a key without an id" if self.kid is None else json_text(self.kid)
+
+    @property
+    def description(self) -> str:
+        if self.verifies is None:
+            return f"{self.name} (skipped)"
+        size = getattr(self.verifies.material, "key_size", None)
+        return f"{self.name} ({self.verifies.algorithm}{'' if size is None else f', {size} bits'})"
+
+    def findings(self) -> Iterator[Finding]:
+        if self.verifies is None:
+            yield self._on_fault()
+            return
+        if self.kid is None:
+            yield advice(
+                TOPIC, "A key has no id (kid), so no token can name it.", "Give every key an id (kid).", Where.SERVER
+            )
+        if "alg" not in self.jwk and self.jwk.get("kty") == "RSA":
+            yield advice(
+                TOPIC,
+                f"Key {self.name} does not say its algorithm (alg), and is taken to be for {self.verifies.algorithm}.",
+                "State alg in the published keys, or the one algorithm that is used in algorithms=[…].",
+                Where.SERVER,
+            )
+
+    def _on_fault(self) -> Finding:
+        what = f"Key {self.name} is skipped: {self.fault}."
+        if self.fault in HARMLESS:
+            return ok(TOPIC, what)
+        if self.fault == "private or symmetric":
+            return problem(
+                TOPIC,
+                f"{what} A secret that everybody can read proves nothing.",
+                "Withdraw it now, replace it, and publish public keys only.",
+                Where.SERVER,
+            )
+        return advice(TOPIC, what, "If tokens for this API are signed with it, mend or replace it.", Where.SERVER)
+
+
+def _fault_of(jwk: object) -> str:
+    try:
+        key = parse_jwk(jwk)
+    except UnusableKey as unusable:
+        return str(unusable)
+    return f"it is for {key.algorithm}, which these settings do not allow (dialects=, algorithms=)"
+
+
+# --- how long it is kept ----------------------------------------------------------------------------------------------
+
+
+async def _on_caching(look: Look, answers: Answers, settings: KeySettings) -> list[Finding]:
+    lifetime = read_lifetime(look.headers, settings)
+    said = look.headers.get("cache-control")
+    says = "does not say for how long" if said is None else f"says {json_text(said)}"
+    kept = settings.lifetime if lifetime is None else lifetime
+    findings = [ok(CACHE, f"The keys are kept for {kept:g} seconds; the server {says}.")]
+    etag = look.headers.get("etag")
+    if etag is None:
+        return [*findings, ok(CACHE, "They come without an ETag, so each refresh fetches them whole.")]
+    again = await answers.look(look.url, etag=etag)
+    is_revalidated = again.failure is None and again.status == NOT_MODIFIED
+    word = "answers 304 while they are the same" if is_revalidated else "sends them whole all the same"
+    return [*findings, ok(CACHE, f"They come with an ETag, and the server {word}.")]

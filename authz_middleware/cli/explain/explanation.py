@@ -1,0 +1,141 @@
+"""Everything `authz explain` has to say about one token, before anybody decides how it looks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from ...dialects import Dialect
+from ...policy import Policy, TokenRequest
+from ..trust import Application
+from .examination import Examination, Outcome
+from .meanings import Member, explain_claims, explain_header
+from .reach import Reach, Standing, reached
+from .reading import Reading, why_dialect
+from .verdicts import Answer, Verdict, judge
+
+__all__ = ["Explanation", "PolicyAnswer"]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyAnswer:
+    """The answer to the one policy that was asked, by what the token says; whether that counts, its outcome says."""
+
+    policy: Policy
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """What there is to say.
+
+    Attributes:
+        examinations: one for each middleware of an application that trusts differently, the outermost first; without
+            an application, one.
+        policy: the policy that was asked, if one was.
+        application: the application, if there is one.
+    """
+
+    examinations: tuple[Examination, ...]
+    policy: Policy | None = None
+    application: Application | None = None
+
+    @property
+    def main(self) -> Examination:
+        """The examination that is shown in full."""
+        return self.examinations[0]
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the token, at the outermost middleware if there are several."""
+        return self.main.outcome
+
+    @property
+    def reading(self) -> Reading | None:
+        """How the token reads."""
+        return self.main.reading
+
+    @property
+    def header(self) -> tuple[Member, ...]:
+        """The header's members; none if the token could not be parsed."""
+        return () if self.main.unverified is None else explain_header(self.main.unverified.header)
+
+    @property
+    def claims(self) -> tuple[Member, ...]:
+        """The claims; none if the token could not be parsed."""
+        if self.main.unverified is None:
+            return ()
+        reading = self.reading
+        dialect = None if reading is None else reading.dialect
+        is_machine = reading is not None and reading.token.is_machine
+        return explain_claims(self.main.unverified.claims, dialect, self.main.now, is_machine=is_machine)
+
+    @property
+    def why_dialect(self) -> tuple[str, ...]:
+        """The facts that tell the dialect."""
+        reading, unverified = self.reading, self.main.unverified
+        if reading is None or unverified is None:
+            return ()
+        return tuple(why_dialect(reading, unverified.header, self._allowed_dialects))
+
+    @property
+    def answer(self) -> PolicyAnswer | None:
+        """The answer to the policy, by what the token says."""
+        reading = self.reading
+        if self.policy is None or reading is None:
+            return None
+        request = TokenRequest(reading.token, trusts_several=self._trusts_several)
+        return PolicyAnswer(self.policy, judge(self.policy, request))
+
+    @property
+    def routes(self) -> tuple[Reach, ...]:
+        """Which routes the token reaches; none without an application."""
+        if self.application is None:
+            return ()
+        return tuple(reached(self.application.routes().entries, self._standing))
+
+    @property
+    def disagreement(self) -> str:
+        """Why the routes cannot be told; empty if they can."""
+        if self._agrees:
+            return ""
+        accepted = sum(examination.accepted is not None for examination in self.examinations)
+        return (
+            f"This application has middlewares that trust differently: {accepted} of {len(self.examinations)} accept "
+            "this token, and which of them stands before a route is not told here. Shown is what the outermost one says."
+        )
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the token is accepted and, if a policy was asked, meets it."""
+        if self.outcome is not Outcome.ACCEPTED:
+            return False
+        answer = self.answer
+        return self.policy is None or (answer is not None and answer.verdict.answer is Answer.ALLOWED)
+
+    @property
+    def _allowed_dialects(self) -> Collection[Dialect]:
+        trusted = self.main.trusted or (self.main.trust.assumed if self.main.trust.is_pinned else None)
+        return () if trusted is None else trusted.settings.dialects
+
+    @property
+    def _agrees(self) -> bool:
+        first, *others = self.examinations
+        return all(_is_same(first, other) for other in others)
+
+    @property
+    def _standing(self) -> Standing:
+        if not self._agrees:
+            return Standing(None, None, trusts_several=self._trusts_several)
+        return Standing(self.main.accepted, self.main.refused, trusts_several=self._trusts_several)
+
+    @property
+    def _trusts_several(self) -> bool:
+        return len({issuer.issuer for issuer in self.main.trust.issuers}) > 1
+
+
+def _is_same(one: Examination, other: Examination) -> bool:
+    """Tell whether two middlewares make the same of a token."""
+    if one.refused is not None and other.refused is not None:
+        return (one.refused.code, one.refused.reason) == (other.refused.code, other.refused.reason)
+    return one.accepted is not None and one.accepted == other.accepted

@@ -1,0 +1,198 @@
+"""An explanation as a page for people. What is not verified says so, above and below what it concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ...policy import Access, Policy
+from ..terminal import Cell, Page, Style, json_text, name_text
+from .examination import Examination, Mode, Outcome
+from .explanation import Explanation
+from .meanings import Member
+from .reach import Reach
+from .reading import GrantLine, Reading, grant_lines
+from .steps import State, StepResult
+from .times import utc
+from .verdicts import Answer, Verdict
+
+__all__ = ["page_of"]
+
+MARKS = {
+    State.PASSED: Cell("passed", Style.GOOD),
+    State.FAILED: Cell("FAILED", Style.ALARM),
+    State.NOT_REACHED: Cell("not reached", Style.FAINT),
+    State.NOT_CHECKED: Cell("not checked", Style.CAREFUL),
+}
+ANSWERS = {
+    Answer.ALLOWED: Cell("yes", Style.GOOD),
+    Answer.REFUSED: Cell("no", Style.BAD),
+    Answer.UNKNOWN: Cell("depends", Style.CAREFUL),
+}
+UNVERIFIED = (
+    "NOT VERIFIED. Nobody has checked who wrote this token: everything it says may be made up, and nothing here says "
+    "that it is valid."
+)
+HOW_TO_VERIFY = (
+    "To have it checked, say whom you trust: --auth0 DOMAIN --audience API, or --issuer URL --audience API, or "
+    "--app module:app. With --jwks FILE that works offline."
+)
+
+
+def page_of(explanation: Explanation) -> Page:
+    """Return the page."""
+    page = Page()
+    examination = explanation.main
+    _add_verdict(page, explanation)
+    _add_members(page, "Header", explanation.header)
+    _add_members(page, f"Claims, {_standing(examination)}", explanation.claims)
+    _add_dialect(page, explanation)
+    page.title("Checks, in this order")
+    page.table(_step_row(result) for result in examination.steps)
+    _add_grants(page, explanation.reading)
+    _add_policy(page, explanation)
+    _add_routes(page, explanation)
+    if explanation.outcome is Outcome.UNVERIFIED:
+        page.title(UNVERIFIED, Style.ALARM)
+        page.line(HOW_TO_VERIFY)
+    return page
+
+
+def _add_verdict(page: Page, explanation: Explanation) -> None:
+    examination = explanation.main
+    match explanation.outcome:
+        case Outcome.ACCEPTED:
+            page.line(f"ACCEPTED. {_effect(explanation.reading)}", Style.TRIUMPH)
+        case Outcome.UNVERIFIED:
+            page.line(UNVERIFIED, Style.ALARM)
+        case outcome:
+            word = "REFUSED" if outcome is Outcome.REFUSED else "CANNOT BE CHECKED"
+            code = "" if examination.refused is None else f" ({examination.refused.code})"
+            page.line(f"{word}{code}. {examination.why}", Style.ALARM)
+            page.text(f"What to do: {examination.change}")
+    page.text(f"Looked at {utc(examination.now)}. {_trust(explanation)}", Style.FAINT)
+    if explanation.disagreement:
+        page.text(explanation.disagreement, Style.CAREFUL)
+
+
+def _effect(reading: Reading | None) -> str:
+    grants = sorted(reading.grants.effective) if reading is not None else []
+    return f"It grants {', '.join(map(name_text, grants))}." if grants else "It is valid, but it grants nothing."
+
+
+def _trust(explanation: Explanation) -> str:
+    trust = explanation.main.trust
+    if trust.mode is Mode.NONE:
+        return "Nobody was named to trust."
+    whom = " and ".join(dict.fromkeys(issuer.issuer for issuer in trust.issuers))
+    name = "" if explanation.application is None else f", as {explanation.application.name} does"
+    keys = "with the keys of a file" if trust.mode is Mode.OFFLINE else "with the keys that are published now"
+    return f"Trusted is {whom}{name}, {keys}."
+
+
+def _standing(examination: Examination) -> str:
+    """Say what the claims are worth."""
+    if any(result.step == "signature" and result.state is State.PASSED for result in examination.steps):
+        return "as the issuer signed them"
+    return "as the token says; nobody has verified them"
+
+
+def _add_members(page: Page, title: str, members: Iterable[Member]) -> None:
+    rows = [
+        (Cell(name_text(m.name), Style.TITLE), Cell(json_text(m.value)), Cell(_meaning(m), Style.FAINT))
+        for m in members
+    ]
+    if rows:
+        page.title(title)
+        page.table(rows)
+
+
+def _meaning(member: Member) -> str:
+    return member.meaning if member.when is None else f"{member.meaning}: {member.when}"
+
+
+def _add_dialect(page: Page, explanation: Explanation) -> None:
+    reading = explanation.reading
+    if explanation.main.unverified is None:
+        return
+    if reading is None:
+        page.title("Dialect: none of those allowed reads this token")
+        return
+    names = " or ".join(dialect.name for dialect in (reading.dialect, *reading.others))
+    page.title(f"Dialect: {names}{'' if reading.is_verified else ', if it were accepted'}")
+    page.table([(Cell("-"), Cell(fact)) for fact in explanation.why_dialect])
+
+
+def _step_row(result: StepResult) -> tuple[Cell, ...]:
+    style = Style.PLAIN if result.state in {State.PASSED, State.FAILED} else Style.FAINT
+    source = f" [{result.rule.source}]" if result.rule.source else ""
+    return (MARKS[result.state], Cell(result.rule.what + source, style))
+
+
+# --- what it is good for ----------------------------------------------------------------------------------------------
+
+
+def _add_grants(page: Page, reading: Reading | None) -> None:
+    if reading is None:
+        return
+    lines = list(grant_lines(reading.grants))
+    page.title("Grants" if reading.is_verified else "Grants, if it were accepted; as it is, none of them counts")
+    page.table(_grant_row(line, reading) for line in lines)
+    if not lines:
+        page.text("It carries none.")
+    page.text(f"Rule ({reading.row.letter}): {reading.why}")
+
+
+def _grant_row(line: GrantLine, reading: Reading) -> tuple[Cell, ...]:
+    if not line.is_effective:
+        mark = Cell("-", Style.FAINT)
+    else:
+        mark = Cell("counts", Style.GOOD) if reading.is_verified else Cell("would count", Style.CAREFUL)
+    return (mark, Cell(name_text(line.value)), Cell(f"in {' and '.join(line.sources)}"), Cell(line.note, Style.FAINT))
+
+
+def _add_policy(page: Page, explanation: Explanation) -> None:
+    if explanation.policy is None:
+        return
+    page.title(f"Policy {explanation.policy!r}")
+    if explanation.answer is None:
+        page.text("Nothing can be said: no dialect allowed reads this token.")
+        return
+    verdict = explanation.answer.verdict
+    if explanation.outcome is Outcome.ACCEPTED:
+        page.table([(ANSWERS[verdict.answer], Cell(verdict.why))])
+        return
+    page.table([(Cell("no", Style.BAD), Cell("The token is not accepted, so no policy is met."))])
+    page.text(f"If it were accepted: {_words(verdict)}", Style.FAINT)
+
+
+def _words(verdict: Verdict) -> str:
+    return f"{ANSWERS[verdict.answer].text}, {verdict.why}"
+
+
+def _add_routes(page: Page, explanation: Explanation) -> None:
+    if explanation.application is None:
+        return
+    page.title(f"Routes of {explanation.application.name}")
+    page.table(_route_row(reach) for reach in explanation.routes)
+
+
+def _route_row(reach: Reach) -> tuple[Cell, ...]:
+    entry = reach.entry
+    return (
+        ANSWERS[reach.verdict.answer],
+        Cell(",".join(entry.shown_methods)),
+        Cell(entry.shown_path),
+        Cell(" ".join(_answer_words(reach)), Style.FAINT if reach.verdict.answer is Answer.ALLOWED else Style.PLAIN),
+    )
+
+
+def _answer_words(reach: Reach) -> Iterator[str]:
+    if reach.status is not None:
+        yield f"{reach.status} {reach.code}:" if reach.code else f"{reach.status}:"
+    yield reach.verdict.why
+    if reach.verdict.answer is not Answer.ALLOWED and isinstance(reach.entry.admits, Policy):
+        yield f"(it asks for {_access(reach.entry.admits)})"
+
+
+def _access(access: Access) -> str:
+    return repr(access)
