@@ -35,10 +35,12 @@ from .readiness import VALIDATOR_KEY
 from .revocation import Revoked
 from .routes import Destination, RouteMap, find_router, guard_whole
 from .startup import (
+    announce_cors_inside,
     announce_invisible,
     announce_issuers,
     announce_report_only,
-    announce_unguarded,
+    announce_routes,
+    announce_unclaimed,
     check_policies,
 )
 from .token import AccessToken
@@ -281,13 +283,14 @@ class AuthzMiddleware:
         self._announced = True
         announce_issuers(self.validator.issuers, self._resource)
         if not self.enforces:
-            announce_report_only()
-        if route_map is None and scope.get("endpoint") is None and not isinstance(self.app, Guard):
+            announce_report_only(route_map)
+        announce_cors_inside(self.app)
+        if route_map is not None:
+            announce_unclaimed(route_map.statements(), self.validator.issuers)
+            is_refused = self.undecorated is None
+            announce_routes(route_map, self.public_paths, refused=is_refused, enforced=self.enforces)
+        elif scope.get("endpoint") is None and not isinstance(self.app, Guard):
             announce_invisible(enforced=self.enforces)
-        unguarded = [] if route_map is None else route_map.unguarded
-        bare = [(path, methods) for path, methods in unguarded if path not in self.public_paths]
-        if bare:
-            announce_unguarded(bare, refused=self.undecorated is None, enforced=self.enforces)
 
 
 async def _run(app: ASGIApp, gate: Gate, context: RequestContext, scope: Scope, send: Send) -> None:

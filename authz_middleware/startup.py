@@ -5,21 +5,36 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 
+from starlette.applications import Starlette
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from .context import TokenUse
 from .errors import ConfigurationError
 from .issuers import TrustedIssuer
 from .metadata import ProtectedResource
-from .policy import Access, Policy
-from .routes import FASTAPI_DOCS
+from .policy import Access, Kind, Policy, Term
+from .public_paths import PublicPaths
+from .routes import FASTAPI_DOCS, Node, RouteMap, router_of
 
 __all__ = [
+    "announce_cors_inside",
     "announce_invisible",
     "announce_issuers",
     "announce_report_only",
-    "announce_unguarded",
+    "announce_routes",
+    "announce_unclaimed",
     "check_policies",
 ]
 
+MAX_WRAPPERS = 64
+CLAIMED = {Kind.ROLE: "roles_claims", Kind.GROUP: "groups_claims"}
+"""What no token carries before an application names its claims, and the argument that does."""
+
 _log = logging.getLogger("authz_middleware")
+
+
+# --- issuers and policies ---------------------------------------------------------------------------------------------
 
 
 def announce_issuers(issuers: Iterable[TrustedIssuer], resource: ProtectedResource | None) -> None:
@@ -37,6 +52,21 @@ def announce_issuers(issuers: Iterable[TrustedIssuer], resource: ProtectedResour
         )
 
 
+def announce_unclaimed(accesses: Iterable[Access], issuers: Sequence[TrustedIssuer]) -> None:
+    """Name roles and groups that nobody can ever have, because no claim was named to read them from."""
+    terms = _terms_of(accesses)
+    for kind, argument in CLAIMED.items():
+        unread = [term for term in terms if term.kind is kind and not _is_read(term, argument, issuers)]
+        if unread:
+            _log.warning(
+                "nobody ever has %s: no claim is read for it; name the claim, such as "
+                'TrustedIssuer(…, %s="https://acme.example/%ss")',
+                ", ".join(map(repr, unread)),
+                argument,
+                kind,
+            )
+
+
 def check_policies(accesses: Iterable[Access], issuers: Iterable[TrustedIssuer]) -> None:
     """Refuse policies that cannot be meant with the issuers that are trusted here.
 
@@ -44,41 +74,13 @@ def check_policies(accesses: Iterable[Access], issuers: Iterable[TrustedIssuer])
         ConfigurationError: a name that several issuers could give does not say whose it is, or names none of them.
     """
     trusted = {issuer.issuer for issuer in issuers}
-    terms = dict.fromkeys(term for access in accesses if isinstance(access, Policy) for term in access.terms)
+    terms = _terms_of(accesses)
     unsaid = [term for term in terms if term.needs_issuer and term.issuer is None and len(trusted) > 1]
     foreign = [term for term in terms if term.issuer is not None and term.issuer not in trusted]
     faults = [f"{term!r}: several issuers are trusted, and each may give this name; add issuer=…" for term in unsaid]
     faults += [f"{term!r}: issuer= names none that is trusted here; write its `iss` to the letter" for term in foreign]
     if faults:
         raise ConfigurationError(*faults)
-
-
-def announce_report_only() -> None:
-    """Say that nothing is refused."""
-    _log.warning(
-        "REPORT ONLY (enforce=False): NOTHING IS REFUSED. Every request is served, whatever its "
-        "token; what would be refused is logged at INFO. Remove enforce=False to guard this application"
-    )
-
-
-def announce_invisible(*, enforced: bool) -> None:
-    """Say that of the application behind, no routes can be seen."""
-    _log.warning(
-        "no routes can be seen, so everything but public_paths %s refused; "
-        "give the middleware to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])",
-        "is" if enforced else "would be",
-    )
-
-
-def announce_unguarded(routes: Sequence[tuple[str, str]], *, refused: bool, enforced: bool) -> None:
-    """List routes that state nothing, as (path, methods)."""
-    fate = "they are refused" if enforced else "they would be refused"
-    _log.warning(
-        "routes that state no policy, so %s; write @requires, @authenticated or @public "
-        "below the route decorator, or name them in public_paths: %s",
-        fate if refused else "any valid token may call them",
-        _listing(routes),
-    )
 
 
 def _advice_on(issuer: TrustedIssuer) -> Iterator[str]:
@@ -97,9 +99,113 @@ def _advice_on(issuer: TrustedIssuer) -> Iterator[str]:
         )
 
 
+def _terms_of(accesses: Iterable[Access]) -> list[Term]:
+    return list(dict.fromkeys(term for access in accesses if isinstance(access, Policy) for term in access.terms))
+
+
+def _is_read(term: Term, argument: str, issuers: Iterable[TrustedIssuer]) -> bool:
+    """Tell whether some dialect of an issuer that the term is about has a claim for it, by its table or by argument."""
+    meant = (issuer for issuer in issuers if term.issuer in {None, issuer.issuer})
+    return any(getattr(dialect, argument) for issuer in meant for dialect in issuer.settings.dialects)
+
+
+# --- only reporting ---------------------------------------------------------------------------------------------------
+
+
+def announce_report_only(route_map: RouteMap | None) -> None:
+    """Say that nothing is refused, what is all the same, and how to see what would be."""
+    _log.warning(
+        "REPORT ONLY (enforce=False): NOTHING IS REFUSED. Every request is served, whatever its "
+        "token; what would be refused is logged at INFO. Remove enforce=False to guard this application"
+    )
+    needing = [] if route_map is None else [node.shown for node, _ in route_map.descend() if _needs_token(node)]
+    if needing:
+        _log.warning(
+            "REPORT ONLY: where no valid token comes, these routes answer 401 all the same, because what they call "
+            "takes it as a value; until you enforce, write a decorator, or AccessToken | None: %s",
+            ", ".join(needing),
+        )
+    if not (_log.isEnabledFor(logging.INFO) and _log.hasHandlers()):
+        _log.warning(
+            "REPORT ONLY: lines at INFO are hidden here; to see what would be refused, write logging.basicConfig() "
+            'and logging.getLogger("authz_middleware").setLevel(logging.INFO)'
+        )
+
+
+def _needs_token(node: Node) -> bool:
+    return node.guard is not None and node.guard.stated.token_use is TokenUse.REQUIRED
+
+
+# --- routes and what stands in front ----------------------------------------------------------------------------------
+
+
+def announce_invisible(*, enforced: bool) -> None:
+    """Say that of the application behind, no routes can be seen."""
+    _log.warning(
+        "no routes can be seen, so everything but public_paths %s refused; "
+        "give the middleware to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])",
+        "is" if enforced else "would be",
+    )
+
+
+def announce_routes(route_map: RouteMap, public_paths: PublicPaths, *, refused: bool, enforced: bool) -> None:
+    """List routes that state nothing, and those that `public_paths` names in vain. `refused`: the former are."""
+    bare = [(path, shown) for path, shown in route_map.unguarded if path not in public_paths]
+    fate = "they are refused" if enforced else "they would be refused"
+    if bare:
+        _log.warning(
+            "routes that state no policy, so %s; write @requires, @authenticated or @public "
+            "below the route decorator, or name them in public_paths: %s",
+            fate if refused else "any valid token may call them",
+            _listing(bare),
+        )
+    guarded = _named_in_vain(route_map, public_paths)
+    if guarded:
+        _log.warning(
+            "public_paths does not open routes that state who may call them, by themselves or by a mount around "
+            "them; take them out of public_paths, or write @public in place of what they state: %s",
+            ", ".join(guarded),
+        )
+
+
+def announce_cors_inside(app: ASGIApp) -> None:
+    """Say that browsers cannot read a 401, where CORS is dealt with behind the middleware: `app` is what stands there.
+
+    What mounted applications do about CORS is not looked at.
+    """
+    if _has_cors(app):
+        _log.warning(
+            "CORSMiddleware stands inside AuthzMiddleware, so that a 401 carries no CORS header, and browsers report a "
+            "network error; put it outside: app.add_middleware(CORSMiddleware, …) after "
+            "app.add_middleware(AuthzMiddleware, …), or before it in Starlette(middleware=[…])"
+        )
+
+
+def _has_cors(app: object) -> bool:
+    for _ in range(MAX_WRAPPERS):
+        if isinstance(app, CORSMiddleware):
+            return True
+        if isinstance(app, Starlette):
+            return any(isinstance(m.cls, type) and issubclass(m.cls, CORSMiddleware) for m in app.user_middleware)
+        if app is None or router_of(app) is not None:
+            return False
+        app = getattr(app, "app", None)
+    return False
+
+
+def _named_in_vain(route_map: RouteMap, public_paths: PublicPaths) -> list[str]:
+    """Return what is named to the letter and guarded all the same. A tree may well hold guarded routes, too."""
+    named = set(public_paths)
+    return [
+        node.shown
+        for node, around in route_map.descend()
+        if node.shown_path in named and any(isinstance(access, Policy) for access in (*around, *node.accesses))
+    ]
+
+
 def _listing(routes: Sequence[tuple[str, str]]) -> str:
     """Name the application's own routes, and FastAPI's pages in one."""
-    names = [f"{methods or 'any'} {path}" for path, methods in routes if path not in FASTAPI_DOCS]
+    names = [shown for path, shown in routes if path not in FASTAPI_DOCS]
     if any(path in FASTAPI_DOCS for path, _ in routes):
         names.append("FastAPI's documentation pages (FASTAPI_DOCS)")
     return ", ".join(names)

@@ -16,7 +16,7 @@ from starlette.endpoints import HTTPEndpoint
 from starlette.middleware import Middleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
-from starlette.routing import BaseRoute, Host, Mount, Route
+from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from authz_middleware import (
@@ -216,6 +216,7 @@ MIXED: list[BaseRoute] = [
     Route("/bare", bare, methods=["GET", "POST"]),
     Route("/stated", requires("x")(endpoint)),
     Route("/halves", Halves),
+    WebSocketRoute("/events", bare),
     Route("/public-path", bare),
     Mount("/m", routes=[Route("/bare", bare)]),
     Mount("/covered", app=requires("x")(Starlette(routes=[Route("/bare", bare)]))),
@@ -240,8 +241,8 @@ def test_routes_that_state_nothing_are_listed_once_at_start(
             asked.get("/bare")
     assert announced(caplog) == [
         f"routes that state no policy, so {fate}; write @requires, @authenticated or @public "
-        "below the route decorator, or name them in public_paths: GET HEAD POST /bare, POST /halves, GET HEAD /m/bare, "
-        "any /files/, any host.test"
+        "below the route decorator, or name them in public_paths: GET,POST /bare, POST /halves, WEBSOCKET /events, "
+        "GET /m/bare, ANY /files/*, ANY host.test/*"
     ]
 
 

@@ -84,7 +84,11 @@ def test_finding_leaves_the_scope_alone() -> None:
 
 
 def test_what_states_nothing_is_listed() -> None:
-    assert RouteMap.of(Router(ROUTES)).unguarded == [("/bare", "GET HEAD"), ("/m/bare", "GET HEAD"), ("/f/", "")]
+    assert RouteMap.of(Router(ROUTES)).unguarded == [
+        ("/bare", "GET /bare"),
+        ("/m/bare", "GET /m/bare"),
+        ("/f/", "ANY /f/*"),
+    ]
 
 
 def test_arming_twice_arms_once() -> None:
@@ -151,7 +155,7 @@ def test_what_is_stated_behind_wrappers_of_a_framework_is_found() -> None:
     route_map = RouteMap.of(router)
     found = [route_map.find(http_scope(f"/{name}/open")) for name in ("seen", "x", "tree", "kept", "handled", "own")]
     assert found == [Found(PUBLIC), Found(X), Found(X), Found(None), Found(PUBLIC), Found(None)]
-    assert route_map.unguarded == [("/kept/", ""), ("/own/", "")]
+    assert route_map.unguarded == [("/kept/", "ANY /kept/*"), ("/own/", "ANY /own/*")]
 
 
 def test_routers_are_found_through_what_wraps_them() -> None:

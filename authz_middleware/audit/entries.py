@@ -9,6 +9,7 @@ from typing import Any, Literal
 from starlette.applications import Starlette
 
 from ..policy import Access, Public
+from ..routes import shown_methods
 from .layout import printable
 from .sources import Source, show_source
 
@@ -125,9 +126,7 @@ class RouteEntry:
     @property
     def shown_methods(self) -> tuple[str, ...]:
         """The methods to show: HEAD goes without saying where there is GET."""
-        if self.kind == "websocket":
-            return ("WEBSOCKET",)
-        return tuple(name for name in self.methods if name != "HEAD" or "GET" not in self.methods) or ("ANY",)
+        return shown_methods(self.methods, is_websocket=self.kind == "websocket")
 
     @property
     def shown_path(self) -> str:

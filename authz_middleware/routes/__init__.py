@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .frameworks import find_router, flatten, router_of
+from .frameworks import find_router, flatten, router_of, shown_methods
 from .map import FASTAPI_DOCS, Destination, Found, Node, RouteMap
 from .statements import add_up, guard_whole
 
@@ -17,4 +17,5 @@ __all__ = [
     "flatten",
     "guard_whole",
     "router_of",
+    "shown_methods",
 ]

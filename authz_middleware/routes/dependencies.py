@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import reduce
+from functools import partial, reduce
 from types import NoneType, UnionType
 from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin
 
 from ..context import TokenUse, access_token
-from ..decorators import Requirement, combine, requires_permissions, requires_scopes
+from ..decorators import Requirement, combine, requires_permissions, requires_scopes, stated_access
 from ..guard import Stated
+from ..policy import Access, Policy
 from ..token import AccessToken
 from .frameworks import Dependency, annotation_of, dependencies_of, fields_of
 
@@ -27,13 +28,25 @@ def with_dependencies(stated: Stated, needed: Iterable[Dependency]) -> Stated:
     Raises:
         ConfigurationError: one of them says public and another does not.
     """
-    needed = [dependency for dependency in needed if _gives_token(dependency)]
-    required = [dependency.call.access for dependency in needed if isinstance(dependency.call, Requirement)]
-    stated = replace(stated, pieces=(*stated.pieces, *required), token_use=_token_use(needed))
+    needed = list(needed)
+    required = [access for dependency in needed if (access := _required_by(dependency)) is not None]
+    giving = [dependency for dependency in needed if _gives_token(dependency)]
+    stated = replace(stated, pieces=(*stated.pieces, *required), token_use=_token_use(giving))
     if not required:
         return stated
     access = reduce(lambda one, other: combine(one, other, "the route"), required)
     return replace(stated, access=combine(access, stated.access, "the route"))
+
+
+def _required_by(dependency: Dependency) -> Access | None:
+    """Return what a dependency requires: as a requirement itself, or because its function is decorated with one."""
+    call = dependency.call
+    while isinstance(call, partial):
+        call = call.func
+    if isinstance(call, Requirement):
+        return call.access
+    access = stated_access(call)
+    return access if isinstance(access, Policy) else None
 
 
 def _gives_token(dependency: Dependency) -> bool:

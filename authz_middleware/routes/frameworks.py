@@ -6,7 +6,7 @@ Everything private of theirs that this package relies on stands in this one modu
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ __all__ = [
     "pages_of",
     "path_of",
     "router_of",
+    "shown_methods",
     "version_of",
 ]
 
@@ -148,6 +149,13 @@ def path_of(route: Any) -> str:
     """Return the path template of a route or mount, or the host of a host."""
     path = getattr(route, "path", None)
     return path if isinstance(path, str) else getattr(route, "host", f"<{type(route).__name__}>")
+
+
+def shown_methods(methods: Collection[str], *, is_websocket: bool) -> tuple[str, ...]:
+    """Return methods as they are shown to people: HEAD goes without saying where there is GET."""
+    if is_websocket:
+        return ("WEBSOCKET",)
+    return tuple(sorted(name for name in methods if name != "HEAD" or "GET" not in methods)) or ("ANY",)
 
 
 # --- FastAPI's dependencies -------------------------------------------------------------------------------------------

@@ -6,13 +6,13 @@ Mapping walks Starlette's and FastAPI's routers once, through mounts, hosts and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import is_
 from typing import Any, cast
 
-from starlette.routing import BaseRoute, Host, Match, Mount, Router
+from starlette.routing import BaseRoute, Host, Match, Mount, Router, WebSocketRoute
 from starlette.types import ASGIApp, Scope
 
 from ..decorators import decorated_too_late, stated_access
@@ -27,6 +27,7 @@ from .frameworks import (
     mounted_base,
     pages_of,
     path_of,
+    shown_methods,
     version_of,
 )
 from .statements import add_up, guard_route
@@ -95,13 +96,30 @@ class Node:
     children: tuple[Node, ...] | None = None
     router: Router | None = None
 
+    @property
+    def accesses(self) -> tuple[Access, ...]:
+        """All that it states, as a whole and method by method."""
+        stated = () if self.guard is None else (self.guard.stated, *self.guard.by_method.values())
+        return tuple(statement.access for statement in stated if statement.access is not None)
+
+    @property
+    def shown_path(self) -> str:
+        """The path as it is shown to people: of what is mounted, with a star."""
+        return _shown_path(self.route, self.path)
+
+    @property
+    def shown(self) -> str:
+        """Methods and path, as they are shown to people."""
+        return _shown(self.route, self.path, getattr(self.route, "methods", None) or ())
+
 
 @dataclass(slots=True)
 class RouteMap:
     """All routes below one router, armed. Built again when a route list has changed.
 
-    `unguarded` lists path and methods of routes that state nothing and that no mount around them covers. `pages` are
-    served where no route matches: FastAPI's frontend pages, and a router's default of the application's own.
+    `unguarded` lists routes that state nothing and that no mount around them covers: each its path, and methods and
+    path as they are shown to people. `pages` are served where no route matches: FastAPI's frontend pages, and a
+    router's default of the application's own.
     """
 
     router: Router
@@ -147,10 +165,12 @@ class RouteMap:
 
     def statements(self) -> Iterator[Access]:
         """Yield everything that is stated about access, by routes, mounts and pages."""
-        for node in _descend((*self.nodes, *self.pages)):
-            if node.guard is not None:
-                stated = (node.guard.stated, *node.guard.by_method.values())
-                yield from (statement.access for statement in stated if statement.access is not None)
+        for node, _ in _descend((*self.nodes, *self.pages)):
+            yield from node.accesses
+
+    def descend(self) -> Iterator[tuple[Node, tuple[Access, ...]]]:
+        """Yield every route and mount, each with all that the mounts around it state."""
+        return _descend(self.nodes)
 
     def _walk(self, router: Router, prefix: str, *, covered: bool) -> Iterator[Node]:
         self._walking.append(router)
@@ -201,7 +221,7 @@ class RouteMap:
             return Node(route, path, None)
         self._check(route, path)
         if not covered:
-            self.unguarded += [(path, methods) for methods in _unguarded_methods(guard, route)]
+            self.unguarded += [(path, _shown(route, path, bare)) for bare in _unguarded_methods(guard, route)]
         return Node(route, path, guard)
 
     def _check(self, route: Any, path: str) -> None:
@@ -234,17 +254,26 @@ class RouteMap:
         return guard
 
 
-def _descend(nodes: Iterable[Node]) -> Iterator[Node]:
+def _descend(nodes: Iterable[Node], around: tuple[Access, ...] = ()) -> Iterator[tuple[Node, tuple[Access, ...]]]:
     for node in nodes:
-        yield node
-        yield from _descend(node.children or ())
+        yield node, around
+        yield from _descend(node.children or (), (*around, *node.accesses))
 
 
-def _unguarded_methods(guard: Guard, route: Any) -> list[str]:
+def _unguarded_methods(guard: Guard, route: Any) -> list[Collection[str]]:
     if guard.by_method:
         bare = [name for name, stated in guard.by_method.items() if stated.access is None]
-        return [" ".join(bare)] if bare else []
-    return [" ".join(sorted(getattr(route, "methods", None) or ()))] if guard.stated.access is None else []
+        return [bare] if bare else []
+    return [getattr(route, "methods", None) or ()] if guard.stated.access is None else []
+
+
+def _shown_path(route: Any, path: str) -> str:
+    return f"{path.rstrip('/')}/*" if isinstance(route, Mount | Host) else path
+
+
+def _shown(route: Any, path: str, methods: Collection[str]) -> str:
+    names = shown_methods(methods, is_websocket=isinstance(route, WebSocketRoute))
+    return f"{','.join(names)} {_shown_path(route, path)}"
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
