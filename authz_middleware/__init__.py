@@ -7,9 +7,9 @@ permissions into one grant set, and lets routes require grants.
 from __future__ import annotations
 
 from . import policy
-from .context import access_token, authorize
 from .decorators import authenticated, public, requires, requires_permissions, requires_scopes
 from .errors import ConfigurationError
+from .handlers import access_token, authorize
 from .issuers import TrustedIssuer
 from .middleware import AuthzMiddleware
 from .token import AccessToken

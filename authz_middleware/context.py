@@ -11,13 +11,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
-from http import HTTPStatus
-from typing import Any, cast
+from typing import Any
 
 from starlette.authentication import UnauthenticatedUser
 from starlette.datastructures import Headers
-from starlette.exceptions import HTTPException, WebSocketException
-from starlette.requests import HTTPConnection
 from starlette.types import Scope, Send
 
 from .challenge import Challenger, send_refusal
@@ -33,7 +30,6 @@ from .policy import (
     Policy,
     Public,
     Term,
-    all_of,
     conclude,
     run_checks,
     run_checks_now,
@@ -45,8 +41,6 @@ from .token import AccessToken
 __all__ = [
     "RequestContext",
     "TokenUse",
-    "access_token",
-    "authorize",
     "bound",
     "context_of",
     "current_context",
@@ -55,7 +49,6 @@ __all__ = [
 ]
 
 SCOPE_KEY = "authz_middleware"
-WS_NORMAL_CLOSURE = 1000
 _current: ContextVar[RequestContext | None] = ContextVar("authz_middleware", default=None)
 
 
@@ -172,15 +165,29 @@ class RequestContext:
         if self._meet(access, scope, checked) and not isinstance(access, Public):
             self._observation.allowed(access)
 
-    async def authorize(self, policy: Policy, scope: Scope | None = None) -> None:
+    def authorize_now(self, policy: Policy, scope: Scope | None = None) -> None:
         """Grant what a handler asks for, or refuse. Not remembered: a connection may ask for ever, each time anew.
+
+        Nothing is waited for: an async check counts as not met.
 
         Raises:
             MissingToken: the caller is anonymous.
             InsufficientScope: the policy is not met.
         """
+        self._authorize(policy, scope, self._checked_now(policy, scope))
+
+    async def authorize(self, policy: Policy, scope: Scope | None = None) -> None:
+        """Grant what a handler asks for, or refuse; as `authorize_now`, with its checks run.
+
+        Raises:
+            MissingToken: the caller is anonymous.
+            InsufficientScope: the policy is not met.
+        """
+        self._authorize(policy, scope, await self.run_checks(policy, scope))
+
+    def _authorize(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> None:
         self._observation.tell_pending()
-        if self._meet(policy, scope, await self.run_checks(policy, scope), remember=False):
+        if self._meet(policy, scope, checked, remember=False):
             self._observation.allowed(policy)
 
     def allows(self, policy: Policy) -> bool:
@@ -421,41 +428,6 @@ def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
         context.close()
         if SCOPE_KEY in outer:
             scope.update(outer)
-
-
-async def access_token(connection: HTTPConnection) -> AccessToken:
-    """Return the caller's token; as a FastAPI dependency, `Annotated[AccessToken, Depends(access_token)]`.
-
-    On a public route a parameter `Annotated[AccessToken | None, Depends(access_token)]` is None for an anonymous
-    caller; without `| None` such a caller is refused there, too.
-
-    Raises:
-        MissingToken: the caller is anonymous; answered with 401.
-    """
-    return cast("AccessToken", context_of(connection.scope).token_for_parameter())
-
-
-async def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = False) -> None:
-    """Decide a policy inside a handler.
-
-    `hide=True` answers as if there were no such thing: where existence is a secret, a 403 would tell it.
-
-    Raises:
-        MissingToken: the caller is anonymous; answered with 401.
-        InsufficientScope: the policy is not met; answered with 403.
-        HTTPException, WebSocketException: one of these two, hidden; answered with the application's own 404, or by
-            closing the handshake as Starlette does where no route matches.
-    """
-    context = context_of(connection.scope)
-    try:
-        await context.authorize(policy if isinstance(policy, Policy) else all_of(policy), connection.scope)
-    except Refused:
-        if not hide:
-            raise
-        context.refusal = None
-        if connection.scope["type"] == "websocket":
-            raise WebSocketException(WS_NORMAL_CLOSURE) from None
-        raise HTTPException(HTTPStatus.NOT_FOUND) from None
 
 
 async def refuse(context: RequestContext, refused: Refused, scope: Scope, send: Send) -> None:

@@ -14,7 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MethodType, new_class
-from typing import Any, TypeVar, cast, overload
+from typing import Any, NoReturn, TypeVar, cast, overload
 from weakref import WeakKeyDictionary
 
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
@@ -22,9 +22,10 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
 
-from .context import RequestContext, access_token, context_of, current_context
+from .context import RequestContext, context_of, current_context
 from .errors import ConfigurationError
 from .guard import Guard, Stated
+from .handlers import access_token
 from .policy import AUTHENTICATED, PUBLIC, Access, Kind, Policy, Public, all_of, make_term
 from .token import AccessToken
 
@@ -79,7 +80,25 @@ class Requirement:
         Raises:
             ConfigurationError: the target cannot be guarded, or states something contradictory.
         """
-        return self._guard(target) if connection is None else self._decide(connection)
+        if connection is not None:
+            return self._decide(connection)
+        if target is None:
+            raise ConfigurationError(
+                f"@{self.name}() guards nothing; write @{self.name}"
+                + (", without parentheses" if self.name in {"public", "authenticated"} else "(…) above a function")
+            )
+        return self._guard(target)
+
+    @property
+    def dependency(self) -> NoReturn:
+        """Refuse to stand in a list of dependencies by itself, where FastAPI asks for this.
+
+        Raises:
+            ConfigurationError: always.
+        """
+        raise ConfigurationError(
+            f"dependencies=[{self.name}(…)] lacks FastAPI's word; write dependencies=[Security({self.name}(…))]"
+        )
 
     def __bool__(self) -> bool:
         """Refuse `and`, `or` and `not`, which would keep one requirement and forget the other; FastAPI may ask.
@@ -102,7 +121,7 @@ class Requirement:
     def _guard(self, target: object) -> object:
         if isinstance(target, type) and issubclass(target, HTTPEndpoint | WebSocketEndpoint):
             return self._guard_class(target)
-        if isinstance(target, type | BaseRoute | staticmethod) or not callable(target):
+        if isinstance(target, type | BaseRoute | staticmethod | Policy) or not callable(target):
             raise self._unguardable(target)
         if _is_asgi(target):
             access = combine(self.access, stated_access(target), self.name)
@@ -231,7 +250,10 @@ def combine(one: Access, other: Access | None, where: str) -> Access:
     if other is None or (isinstance(one, Public) and isinstance(other, Public)):
         return one
     if isinstance(one, Public) or isinstance(other, Public):
-        raise ConfigurationError(f"{where} is both @public and guarded; keep one of the two")
+        raise ConfigurationError(
+            f"{where} is both @public and guarded; keep one of the two. What a router or an application requires holds "
+            "for all its routes: move a public one elsewhere"
+        )
     return all_of(one, other)
 
 

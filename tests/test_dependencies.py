@@ -292,8 +292,8 @@ def test_public_at_one_level_and_a_requirement_at_another_contradict(
     issuer: LocalIssuer, level: str, opened: str
 ) -> None:
     placed = Placed(issuer, {level: requires("x"), opened: public})
-    fault = "/in/own/{number}: the route is both @public and guarded; keep one of the two"
-    assert faults_of(placed.app) == (fault,)
+    (fault,) = faults_of(placed.app)
+    assert fault.startswith("/in/own/{number}: the route is both @public and guarded; keep one of the two. ")
 
 
 def test_scopes_beside_a_requirement_would_be_ignored(issuer: LocalIssuer) -> None:
@@ -337,8 +337,22 @@ def test_a_requirement_is_called_before_it_is_a_dependency(issuer: LocalIssuer) 
 
 
 def test_a_requirement_guards_nothing_when_it_is_called_with_nothing() -> None:
-    with pytest.raises(ConfigurationError, match=r"^@requires cannot guard NoneType; put it on a function"):
+    with pytest.raises(
+        ConfigurationError, match=r"^@requires\(\) guards nothing; write @requires\(…\) above a function$"
+    ):
         requires("x")()  # type: ignore[call-overload]
+    for bare in (authenticated, public):
+        with pytest.raises(ConfigurationError, match=rf"write @{bare.name}, without parentheses$"):
+            bare()  # type: ignore[call-overload]
+
+
+def test_a_requirement_in_a_list_of_dependencies_lacks_a_word() -> None:
+    says = r"write dependencies=\[Security\(requires\(…\)\)\]$"
+    bare: Any = requires("x")
+    with pytest.raises(ConfigurationError, match=says):
+        FastAPI(dependencies=[bare]).get("/")(lambda: None)
+    with pytest.raises(ConfigurationError, match=says):
+        APIRouter().get("/", dependencies=[bare])(lambda: None)
 
 
 async def bare_token(token: AccessToken) -> str:
@@ -410,7 +424,7 @@ def test_starlette_routes_have_no_dependencies(issuer: LocalIssuer) -> None:
         expect_no_policy(client(app).get(path, headers=holding(issuer, "x")))
 
 
-def test_a_guarded_function_as_a_dependency_decides_for_itself_and_not_for_the_route(issuer: LocalIssuer) -> None:
+def test_a_guarded_function_as_a_dependency_counts_like_a_requirement(issuer: LocalIssuer) -> None:
     app = guarded(issuer)
 
     @requires("x")
@@ -418,16 +432,18 @@ def test_a_guarded_function_as_a_dependency_decides_for_itself_and_not_for_the_r
         yield number
 
     app.get("/bare/{number}", dependencies=[Depends(session)])(lambda: "ran")
-    app.get("/open/{number}", dependencies=[Depends(session)])(public(lambda: "ran"))
     app.get("/{number}", dependencies=[Depends(session), Depends(functools.partial(requires("y")))])(
         authenticated(lambda: "ran")
     )
     asked = client(app)
-    expect_no_policy(asked.get("/bare/1", headers=holding(issuer, "x")))
-    expect_missing(asked.get("/open/1"), "x")
-    expect_forbidden(asked.get("/1", headers=holding(issuer)), "x")
-    expect_forbidden(asked.get("/1", headers=holding(issuer, "x")), "y")
+    expect_missing(asked.get("/bare/none"), "x")
+    expect_forbidden(asked.get("/bare/none", headers=holding(issuer)), "x")  # before the parameter is looked at
+    expect_ok(asked.get("/bare/1", headers=holding(issuer, "x")), '"ran"')
+    expect_forbidden(asked.get("/1", headers=holding(issuer)), "x", "y")
+    expect_forbidden(asked.get("/1", headers=holding(issuer, "x")), "x", "y")
     expect_ok(asked.get("/1", headers=holding(issuer, "x", "y")), '"ran"')
+    app.get("/open/{number}", dependencies=[Depends(session)])(public(lambda: "ran"))
+    assert len(faults_of(app)) == 1
 
 
 def test_without_the_middleware_a_dependency_is_an_error(issuer: LocalIssuer) -> None:

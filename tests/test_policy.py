@@ -2,13 +2,16 @@
 
 import copy
 import dataclasses
+import inspect
 from itertools import product
+from typing import Any
 
 import pytest
+from fastapi import FastAPI, Security
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authz_middleware import ConfigurationError, policy, requires
+from authz_middleware import ConfigurationError, policy, requires, requires_permissions, requires_scopes
 from authz_middleware.policy import (
     AUTHENTICATED,
     PUBLIC,
@@ -19,6 +22,7 @@ from authz_middleware.policy import (
     all_of,
     any_of,
     conclude,
+    group,
     permission,
     role,
     scope,
@@ -262,10 +266,30 @@ def test_nothing_at_all_is_an_error(make: type) -> None:
 
 
 @pytest.mark.parametrize("value", [["a"], ("a",), {"a"}, {"a": 1}, 1, None, 1.5, b"a", object(), PUBLIC, requires("a")])
-@pytest.mark.parametrize("make", [scope, permission, role, any_of, all_of, requires])
-def test_what_is_no_string_is_an_error(make: type, value: object) -> None:
-    with pytest.raises(ConfigurationError, match=r'\("a", "b"\)'):
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [(make, r'\("a"\), and several with & or \|$') for make in (scope, permission, role, group)]
+    + [(make, r'\("a", "b"\)$') for make in (any_of, all_of, requires, requires_scopes, requires_permissions)],
+)
+def test_what_is_no_string_is_an_error(make: type, says: str, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=says):
         make(value)
+
+
+def test_a_policy_is_no_decorator_and_no_dependency() -> None:
+    manager: Any = role("manager")
+    with pytest.raises(ConfigurationError, match=r"no decorator; write @requires\(role\('manager'\)\)$"):
+        manager(test_a_policy_is_no_decorator_and_no_dependency)
+    with pytest.raises(ConfigurationError, match=r"no dependency; write Security\(requires\(role\('manager'\)\)\)$"):
+        inspect.signature(manager)
+    with pytest.raises(ConfigurationError, match=r"write Security\(requires\(role\('manager'\)\)\)$"):
+        FastAPI().get("/")(lambda token=Security(manager): token)  # noqa: B008 - as FastAPI is written
+
+
+@pytest.mark.parametrize("make", [scope, role, requires, requires_scopes, any_of])
+def test_a_function_in_place_of_what_is_required_is_an_error(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r'was given a function; write \w+\("read:orders"\)'):
+        make(test_a_policy_is_no_decorator_and_no_dependency)
 
 
 @pytest.mark.parametrize("value", [True, False])

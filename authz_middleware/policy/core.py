@@ -6,10 +6,11 @@ There is no negation, so more grants never mean less access. Every grant term as
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NoReturn, Protocol, final
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
 
 from ..errors import ConfigurationError
 from ..token import OIDC_SCOPES, AccessToken, Source
@@ -123,7 +124,21 @@ class Policy:
         return any_of(other, self)
 
     def __bool__(self) -> NoReturn:
-        raise ConfigurationError(f"{self!r}: `and`, `or` and `not` do not compose policies; write & or |")
+        raise ConfigurationError(
+            f"{self!r}: `and`, `or` and `not` do not compose policies; write & or |. As a dependency, write "
+            f"Security(requires({self!r}))"
+        )
+
+    if not TYPE_CHECKING:  # for type checkers a policy is not callable, which is what the messages say
+
+        def __call__(self, *_: object, **__: object) -> NoReturn:
+            """Refuse to decorate anything: a policy is a value."""
+            raise ConfigurationError(f"{self!r} is a policy, no decorator; write @requires({self!r})")
+
+        @property
+        def __signature__(self) -> NoReturn:
+            """Refuse to be a dependency by itself."""
+            raise ConfigurationError(f"{self!r} is a policy, no dependency; write Security(requires({self!r}))")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
@@ -342,8 +357,11 @@ def make_term(kind: Kind, value: object, name: str, issuer: object = None) -> Gr
     """
     if isinstance(value, bool):
         raise ConfigurationError(f"{name}: a comparison or `not` is no policy; compose with & and |")
+    if inspect.isroutine(value):
+        raise ConfigurationError(f'{name} was given a function; write {name}("read:orders"), with what it needs')
     if not isinstance(value, str):
-        raise ConfigurationError(f'{name} takes strings, not a {type(value).__name__}; write {name}("a", "b")')
+        several = f'{name}("a", "b")' if kind is Kind.GRANT or "_" in name else f'{name}("a"), and several with & or |'
+        raise ConfigurationError(f"{name} takes strings, not a {type(value).__name__}; write {several}")
     if not value.strip():
         raise ConfigurationError(f'{name} was given an empty string; write {name}("read:orders")')
     if " " in value and kind in {Kind.GRANT, Kind.SCOPE}:

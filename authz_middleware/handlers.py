@@ -1,0 +1,104 @@
+"""What handlers call: for the caller's token, and to decide on what only they know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import Any, NoReturn, cast
+
+from starlette.exceptions import HTTPException, WebSocketException
+from starlette.requests import HTTPConnection
+from starlette.types import Scope
+
+from .context import RequestContext, context_of
+from .errors import Refused
+from .policy import Policy, all_of
+from .token import AccessToken
+
+__all__ = ["access_token", "authorize"]
+
+WS_NORMAL_CLOSURE = 1000
+
+
+async def access_token(connection: HTTPConnection) -> AccessToken:
+    """Return the caller's token; as a FastAPI dependency, `Annotated[AccessToken, Depends(access_token)]`.
+
+    On a public route a parameter `Annotated[AccessToken | None, Depends(access_token)]` is None for an anonymous
+    caller; without `| None` such a caller is refused there, too.
+
+    Raises:
+        MissingToken: the caller is anonymous; answered with 401.
+    """
+    return cast("AccessToken", context_of(connection.scope).token_for_parameter())
+
+
+def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = False) -> Coroutine[Any, Any, None]:
+    """Decide a policy inside a handler.
+
+    Write `await authorize(request, "refund:large")`. It is decided at once, so that a forgotten `await` forgets no
+    decision, and a sync handler calls it without one. Only what has a `check` waits for its `await`, where there is an
+    event loop to wait on.
+
+    `hide=True` answers as if there were no such thing: where existence is a secret, a 403 would tell it.
+
+    Raises:
+        MissingToken: the caller is anonymous; answered with 401.
+        InsufficientScope: the policy is not met; answered with 403.
+        HTTPException, WebSocketException: one of these two, hidden; answered with the application's own 404, or by
+            closing the handshake as Starlette does where no route matches.
+    """
+    context, scope = context_of(connection.scope), connection.scope
+    wanted = policy if isinstance(policy, Policy) else all_of(policy, name="authorize")
+    if wanted.has_checks and _is_on_event_loop():
+        return _authorize_later(context, wanted, scope, hide=hide)
+    with _hidden(context, scope, hide=hide):
+        context.authorize_now(wanted, scope)
+    return _Decided()
+
+
+async def _authorize_later(context: RequestContext, policy: Policy, scope: Scope, *, hide: bool) -> None:
+    with _hidden(context, scope, hide=hide):
+        await context.authorize(policy, scope)
+
+
+@contextmanager
+def _hidden(context: RequestContext, scope: Scope, *, hide: bool) -> Iterator[None]:
+    """Turn a refusal into what the application answers where there is nothing, if that is wanted."""
+    try:
+        yield
+    except Refused:
+        if not hide:
+            raise
+        context.refusal = None
+        if scope["type"] == "websocket":
+            raise WebSocketException(WS_NORMAL_CLOSURE) from None
+        raise HTTPException(HTTPStatus.NOT_FOUND) from None
+
+
+class _Decided(Coroutine[Any, Any, None]):
+    """What is left to await when all is decided: nothing. Unlike a coroutine's, its being forgotten is no fault."""
+
+    def send(self, _: object, /) -> NoReturn:
+        """End at once."""
+        raise StopIteration
+
+    def throw(self, *error: Any) -> NoReturn:
+        """Raise what was thrown in."""
+        raise error[0]
+
+    def close(self) -> None:
+        """Have nothing to close."""
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        """Wait for nothing."""
+        yield from ()
+
+
+def _is_on_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
