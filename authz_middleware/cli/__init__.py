@@ -51,6 +51,7 @@ def _parser_class(typed: Sequence[str]) -> type[argparse.ArgumentParser]:
             pieces = {piece for word in typed for piece in (word, word.partition("=")[2]) if len(piece) >= LONG}
             for piece in sorted(pieces, key=len, reverse=True):
                 message = message.replace(piece, "(not repeated here)")
-            super().error(message)
+            is_token_in_place = "explain" not in typed or "(not repeated here)" not in message
+            super().error(message if is_token_in_place else f"{message}; pipe the token in, or pass --file")
 
     return Parser

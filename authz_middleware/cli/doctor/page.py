@@ -50,6 +50,7 @@ def _plural(count: int, noun: str) -> str:
 def document_of(report: Report) -> dict[str, object]:
     """Return the document. Versioned: members are added to a version, none is changed or taken away."""
     return {
+        "format": "authz-doctor",
         "version": VERSION,
         "sections": [
             {

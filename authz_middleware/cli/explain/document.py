@@ -22,6 +22,7 @@ def document_of(explanation: Explanation) -> dict[str, object]:
     examination = explanation.main
     refused = examination.refused
     return {
+        "format": "authz-explain",
         "version": VERSION,
         "outcome": explanation.outcome,
         "trust": {

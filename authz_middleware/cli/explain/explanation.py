@@ -102,7 +102,7 @@ class Explanation:
         accepted = sum(examination.accepted is not None for examination in self.examinations)
         return (
             f"This application has middlewares that trust differently: {accepted} of {len(self.examinations)} accept "
-            "this token, and which of them stands before a route is not told here. Shown is what the outermost one says."
+            "this token. Which of them stands before a route is not told here; shown is what the outermost one says."
         )
 
     @property

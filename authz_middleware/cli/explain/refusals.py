@@ -77,7 +77,8 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
             "A signed token is three parts with dots between them, and this is not.", DAMAGED
         ),
         Reason.NOT_CANONICAL_BASE64URL: Words(
-            "One of its parts holds characters that no token holds there, such as spaces, line breaks or = signs.",
+            "One of its parts is not what a signed token is made of: something is missing, or spaces, line breaks or "
+            "other signs came in.",
             DAMAGED,
         ),
         Reason.NOT_UTF8: Words("Its header or its claims are no text.", DAMAGED),

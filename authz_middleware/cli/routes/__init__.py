@@ -5,25 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...audit import RouteTable, compare, route_table
+from ...audit import Comparison, RouteEntry, RouteTable, compare, route_table
 from ...errors import ConfigurationError
 from ...routes import find_router
 from .loading import NotLoaded, load
 
 __all__ = ["register"]
 
-UNGUARDED = 1
+FOUND = 1
 FAILED = 2
 DESCRIPTION = (
     "List every route of a Starlette or FastAPI application: methods, path, who may call it, source line, and whether "
     "it is unguarded. The application is imported, not started."
 )
 EPILOG = (
-    "To review what a change opens, keep the output of --json from before it and pass that to --diff. "
-    "Exit codes: 0; 1: a route is unguarded, with --fail-on-unguarded; 2: there is no table."
+    "To review what a change opens, keep the output of --json from before it and pass that to --diff. A route that was "
+    "not there before counts as added, and not as opened. Exit codes: 0; 1: a route is unguarded, with "
+    "--fail-on-unguarded, or was opened, with --fail-on-opened; 2: there is no table."
 )
 
 
@@ -43,20 +45,28 @@ def register(commands: Any) -> None:
         "--diff", type=Path, metavar="OLD.JSON", help="print what became of the routes of an old --json"
     )
     parser.add_argument("--fail-on-unguarded", action="store_true", help="exit with 1 if a route is unguarded")
+    parser.add_argument(
+        "--fail-on-opened", action="store_true", help="with --diff: exit with 1 if a route lets in whom it did not"
+    )
     parser.set_defaults(run=run, form="text")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table or the comparison. 0: done; 1: a route is unguarded; 2: there is no table."""
+    """Print the table or the comparison. 0: done; 1: something was found that must not be; 2: there is no table."""
     try:
+        if options.fail_on_opened and options.diff is None:
+            raise NotLoaded("--fail-on-opened needs something to compare with; add --diff OLD.JSON")
         old = None if options.diff is None else _read(options.diff)
         app = load(options.target, options.app_dir, is_factory=options.factory)
         table = _table(options.target, app)
     except NotLoaded as error:
         print(f"{error.origin}authz routes: {error}", file=sys.stderr)
         return FAILED
-    _print(_formatted(table, old, options.form))
-    return _name_unguarded(table) if options.fail_on_unguarded else 0
+    comparison = None if old is None else compare(old, table)
+    _print(_formatted(table if comparison is None else comparison, options.form))
+    unguarded = table.unguarded if options.fail_on_unguarded else ()
+    opened = comparison.opened if comparison is not None and options.fail_on_opened else ()
+    return max(_name("unguarded", unguarded), _name("opened", [change.entry for change in opened]))
 
 
 def _read(path: Path) -> RouteTable:
@@ -79,8 +89,7 @@ def _table(target: str, app: object) -> RouteTable:
         raise NotLoaded(f"{target}: {error}") from None
 
 
-def _formatted(table: RouteTable, old: RouteTable | None, form: str) -> str:
-    shown = table if old is None else compare(old, table)
+def _formatted(shown: RouteTable | Comparison, form: str) -> str:
     return {"json": shown.to_json, "markdown": shown.to_markdown}.get(form, shown.to_text)()
 
 
@@ -94,10 +103,9 @@ def _print(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
 
 
-def _name_unguarded(table: RouteTable) -> int:
-    """Name what is unguarded on standard error and return the exit code."""
-    unguarded = table.unguarded
-    if not unguarded:
+def _name(what: str, found: Sequence[RouteEntry]) -> int:
+    """Name what was found on standard error and return the exit code."""
+    if not found:
         return 0
-    print(f"authz routes: unguarded: {', '.join(map(repr, unguarded))}", file=sys.stderr)
-    return UNGUARDED
+    print(f"authz routes: {what}: {', '.join(map(repr, found))}", file=sys.stderr)
+    return FOUND
