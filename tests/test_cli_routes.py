@@ -299,6 +299,8 @@ def test_what_the_application_prints_does_not_get_into_the_table(
         (["main:late"], "main:late: /late: @requires stands above the route decorator, or guards a copy that this "
                         "route does not serve; write it below the route decorator, next to the function"),
         (["main:wrong"], "main:wrong: realm must be printable ASCII without quotes or backslashes"),
+        (["main:app", "--fail-on-opened"],
+         "--fail-on-opened needs something to compare with; add --diff OLD.JSON"),
         (["main:app", "--diff", "absent.json"], "--diff absent.json cannot be read: No such file or directory"),
         (["main:app", "--diff", "."], "--diff . cannot be read: Is a directory"),
         (["main:app", "--diff", "main.py"], "--diff main.py: this is no table of `authz routes --json`"),
@@ -422,3 +424,34 @@ def test_a_diff_in_other_forms(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_diff_of_the_same_application_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["routes", "before:app", "--diff", "old.json"]) == 0
     assert capsys.readouterr().out == "no change\n"
+
+
+@pytest.mark.usefixtures("changed")
+def test_what_is_opened_fails_where_it_must(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["routes", "main:app", "--diff", "old.json", "--fail-on-opened"]) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "authz routes: opened: <GET /orders main.py:8 any valid token>\n"
+    assert captured.out.splitlines()[-1] == "1 opened, 1 added, 0 changed, 1 closed, 0 removed"
+
+
+@pytest.mark.usefixtures("changed")
+def test_what_is_opened_and_what_is_unguarded_are_named_both(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["routes", "main:app", "--diff", "old.json", "--json", "--fail-on-opened", "--fail-on-unguarded"]
+    assert cli.main(arguments) == 1
+    captured = capsys.readouterr()
+    unguarded, opened = captured.err.splitlines()
+    assert unguarded.startswith("authz routes: unguarded: <GET /healthz")
+    assert opened.startswith("authz routes: opened: <GET /orders")
+    assert len(json.loads(captured.out)["changes"]) == 3
+
+
+def test_what_is_added_or_closed_is_not_opened(project: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    project(BAD, "before.py")
+    assert cli.main(["routes", "before:app", "--json"]) == 0
+    Path("old.json").write_text(capsys.readouterr().out, encoding="utf-8")
+    routes = 'Route("/orders", requires("read:orders", "x")(orders)), Route("/new", public(healthz))'
+    project(GUARDED + f"    app = Starlette(routes=[{routes}], middleware=guarded)\n")
+    assert cli.main(["routes", "main:app", "--diff", "old.json", "--fail-on-opened"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert captured.out.splitlines()[-1] == "0 opened, 1 added, 0 changed, 1 closed, 2 removed"

@@ -606,6 +606,19 @@ def test_open_id_connect_is_not_discovered() -> None:
     assert network.asked == []
 
 
+def test_a_plain_bearer_scheme_names_nobody_and_keeps_what_is_required() -> None:
+    network = Network()
+    app = guarded(online(network), online(network, "https://second.test/"))
+    document(app, bearer=True, scopes={"openid": "Know who you are"})
+    app.get("/")(requires(policy.any_of("a", "b"))(answer))
+    found = valid(client(app).get("/openapi.json").json())
+    assert scheme(found) == {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    assert list(found["components"]["securitySchemes"]) == ["AccessToken"]
+    assert found["paths"]["/"]["get"]["security"] == token(["a"], ["b"])
+    assert found["paths"]["/"]["get"]["responses"].keys() == {"200", "401", "403", "503"}
+    assert network.asked == []
+
+
 @pytest.mark.parametrize("given", ["keys", "secret"])
 def test_an_issuer_whose_keys_are_given_is_not_asked(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
     network = Network()
@@ -918,6 +931,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"authorization_endpoint": AUTHORIZE, "token_endpoint": TOKEN, "open_id_connect": True},
         "contradict each other",
     ),
+    "endpoints and bearer": (
+        {"authorization_endpoint": AUTHORIZE, "token_endpoint": TOKEN, "bearer": True},
+        "endpoints and bearer=True contradict each other; give one of them",
+    ),
+    "half an endpoint and bearer": ({"token_endpoint": TOKEN, "bearer": True}, "endpoints and bearer=True"),
+    "bearer and OpenID Connect": (
+        {"open_id_connect": True, "bearer": True},
+        "open_id_connect=True and bearer=True contradict each other",
+    ),
     "list of scopes": ({"scopes": ["read:orders"]}, "maps scopes to descriptions"),
     "scope without text": ({"scopes": {"read:orders": None}}, "maps scopes to descriptions"),
     "two scopes in one": ({"scopes": {"read:orders write:orders": "Both"}}, "no scope"),
@@ -965,6 +987,32 @@ def test_a_middleware_with_a_fault_is_no_middleware() -> None:
             document(app)
 
     asyncio.run(main())
+
+
+def test_issuers_that_can_be_read_once_are_left_to_the_application() -> None:
+    app = FastAPI()
+    app.add_middleware(AuthzMiddleware, issuers=(each for each in [LOCAL.trusted(third_party_clients=set())]))
+    document(app)
+    app.get("/")(requires("a")(answer))
+    for _ in range(2):
+        assert operation(app)["security"] == token(["a"])
+    assert client(app).get("/", headers=LOCAL.headers(permissions=["a"])).status_code == 200
+
+
+def test_a_middleware_that_a_factory_makes_is_seen_and_not_made_over_and_over() -> None:
+    made = []
+
+    def make(app: Any) -> AuthzMiddleware:
+        made.append(app)
+        return AuthzMiddleware(app, issuers=[LOCAL.trusted(third_party_clients=set())], public_paths=FASTAPI_DOCS)
+
+    app = FastAPI()
+    app.add_middleware(make)
+    document(app)
+    app.get("/")(requires("a")(answer))
+    assert operation(app)["security"] == token(["a"])
+    assert client(app).get("/openapi.json").json() == app.openapi()
+    assert len(made) < 30
 
 
 # --- Swagger UI -------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ def document(
     authorization_endpoint: str | None = None,
     token_endpoint: str | None = None,
     open_id_connect: bool = False,
+    bearer: bool = False,
     scopes: Mapping[str, str] | None = None,
 ) -> None:
     """Make `/openapi.json` say who may call what, from the very policies that are enforced.
@@ -47,6 +48,8 @@ def document(
         authorization_endpoint: where users are sent; with token_endpoint, nothing is discovered.
         token_endpoint: where clients get tokens.
         open_id_connect: name the issuer's metadata, not its endpoints; nothing is discovered then.
+        bearer: name no authorization server at all; people paste a token into Swagger UI that they got elsewhere. The
+            document then has no place for what `scopes` describes.
         scopes: a description for each scope. Those that no route's policy names are listed as well, such as `openid`.
 
     Raises:
@@ -54,13 +57,14 @@ def document(
     """
     faults = [
         *_application_faults(app),
-        *_endpoint_faults(authorization_endpoint, token_endpoint, open_id_connect=open_id_connect),
+        *_endpoint_faults(authorization_endpoint, token_endpoint),
+        *_choice_faults(authorization_endpoint or token_endpoint, open_id_connect=open_id_connect, bearer=bearer),
         *_scope_faults(scopes),
-    ] or _issuer_faults(app, issuer, is_needed=authorization_endpoint is None)
+    ] or _issuer_faults(app, issuer, is_needed=authorization_endpoint is None and not bearer)
     if faults:
         raise ConfigurationError(*(f"document: {fault}" for fault in faults))
     code_flow = CodeFlow(authorization_endpoint, token_endpoint) if authorization_endpoint and token_endpoint else None
-    documentation = Documentation(app, Settings(issuer, code_flow, open_id_connect, dict(scopes or {})))
+    documentation = Documentation(app, Settings(issuer, code_flow, open_id_connect, bearer, dict(scopes or {})))
     _see_to_all(documentation)
     if app.middleware_stack is None:
         earlier: object = _see_to_all_at_start
@@ -69,9 +73,15 @@ def document(
 
 
 def _see_to_all(documentation: Documentation) -> None:
-    for application in guarded_applications(documentation.root):
-        if isinstance(application, FastAPI):
-            put_into(application, documentation)
+    if documentation.is_looking:
+        return  # to look at what stands in front, a stack may have to be built, and that leads here once more
+    documentation.is_looking = True
+    try:
+        for application in guarded_applications(documentation.root):
+            if isinstance(application, FastAPI):
+                put_into(application, documentation)
+    finally:
+        documentation.is_looking = False
 
 
 def _see_to_all_at_start(app: ASGIApp, documentation: Documentation) -> ASGIApp:
@@ -95,14 +105,20 @@ def _application_faults(app: Starlette) -> Iterator[str]:
         )
 
 
-def _endpoint_faults(authorization: str | None, token: str | None, *, open_id_connect: bool) -> Iterator[str]:
+def _endpoint_faults(authorization: str | None, token: str | None) -> Iterator[str]:
     if (authorization is None) != (token is None):
         yield "authorization_endpoint and token_endpoint belong together; give both, or neither to discover them"
-    if open_id_connect and (authorization is not None or token is not None):
-        yield "open_id_connect=True and endpoints contradict each other; give one of them"
     for name, url in (("authorization_endpoint", authorization), ("token_endpoint", token)):
         if url is not None:
             yield from check_url(url, name) if isinstance(url, str) else [f"{name} is no URL; write an https URL"]
+
+
+def _choice_faults(endpoint: str | None, *, open_id_connect: bool, bearer: bool) -> Iterator[str]:
+    """Yield that several security schemes were asked for: two on one operation would be alternatives."""
+    choices = {"endpoints": endpoint is not None, "open_id_connect=True": open_id_connect, "bearer=True": bearer}
+    chosen = [name for name, is_chosen in choices.items() if is_chosen]
+    if len(chosen) > 1:
+        yield f"{' and '.join(chosen)} contradict each other; give one of them"
 
 
 def _scope_faults(scopes: Mapping[str, str] | None) -> Iterator[str]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import compile_path
 
 from ..audit import route_table
+from ..audit.middlewares import layers_of
 from ..issuers import TrustedIssuer
 from ..keys.discovery import CodeFlow
 from ..middleware import AuthzMiddleware
@@ -28,15 +28,20 @@ class Settings:
     issuer: str | None
     code_flow: CodeFlow | None
     open_id_connect: bool
+    bearer: bool
     texts: Mapping[str, str]
 
 
 @dataclass(slots=True)
 class Documentation:
-    """The settings of one application that has the middleware, and the endpoints of its issuer."""
+    """The settings of one application that has the middleware, and the endpoints of its issuer.
+
+    `is_looking`: whether its applications are being seen to just now.
+    """
 
     root: Starlette
     settings: Settings
+    is_looking: bool = False
     _endpoints: dict[tuple[str, int], Endpoints] = field(default_factory=dict)
 
     def trusted(self) -> TrustedIssuer:
@@ -61,16 +66,16 @@ class Documentation:
         endpoints = self._endpoints_to_ask()
         code_flow = self.settings.code_flow if endpoints is None else endpoints.code_flow
         is_final = endpoints is None or code_flow is not None
-        return Scheme(self.trusted().issuer, code_flow, self.settings.texts), is_final
+        return Scheme(self.trusted().issuer, code_flow, self.settings.texts, self.settings.bearer), is_final
 
     def _endpoints_to_ask(self) -> Endpoints | None:
         """Return the endpoints to discover; None: they are given, or not wanted, or the issuer is not to be asked.
 
         Whoever gives an issuer's keys or secret may mean that nothing is fetched, as tests do.
         """
-        trusted = self.trusted()
+        trusted, settings = self.trusted(), self.settings
         is_offline = trusted.keys is not None or trusted.secret is not None
-        if self.settings.code_flow is not None or self.settings.open_id_connect or is_offline:
+        if settings.code_flow is not None or settings.open_id_connect or settings.bearer or is_offline:
             return None
         return self._endpoints.setdefault((trusted.issuer, id(trusted.fetch)), Endpoints(trusted))
 
@@ -106,24 +111,10 @@ def guarded_applications(root: Starlette) -> list[object]:
 
 
 def installed_issuers(root: Starlette) -> list[TrustedIssuer]:
-    """Return the issuers that an application's middleware trusts; none if it has no middleware."""
-    middleware = _running_middleware(root) or _configured_middleware(root)
-    validator = getattr(middleware, "validator", None)  # one made on an event loop keeps its faults for the start
+    """Return the issuers that an application's innermost middleware trusts; none if it has no middleware.
+
+    The one that runs is asked where the application was started: tests give it other issuers.
+    """
+    middlewares = [layer for layer in layers_of(root) if isinstance(layer, AuthzMiddleware)]
+    validator = getattr(middlewares[-1], "validator", None) if middlewares else None  # absent where it has a fault
     return [] if validator is None else list(validator.issuers)
-
-
-def _running_middleware(root: Starlette) -> AuthzMiddleware | None:
-    """Return the innermost one of an application that was started: tests give it other issuers."""
-    found = None
-    app: object = root.middleware_stack
-    while app is not None and app is not root.router:
-        found = app if isinstance(app, AuthzMiddleware) else found
-        app = getattr(app, "app", None)
-    return found
-
-
-def _configured_middleware(root: Starlette) -> AuthzMiddleware | None:
-    """Return the innermost one as it is configured: an application that is started admits no further middleware."""
-    ours = [one for one in root.user_middleware if isinstance(one.cls, type) and issubclass(one.cls, AuthzMiddleware)]
-    made: Any = ours[-1].cls(root.router, *ours[-1].args, **ours[-1].kwargs) if ours else None
-    return made if isinstance(made, AuthzMiddleware) else None

@@ -31,16 +31,20 @@ Operation = dict[str, Any]
 class Scheme:
     """How a client gets a token: by the code flow, or, where its endpoints are not known, by OpenID Connect.
 
-    `texts` are descriptions of scopes; those that no policy names are listed as well.
+    `texts` are descriptions of scopes; those that no policy names are listed as well. `bearer`: the document does not
+    say how, only that a token is needed.
     """
 
     issuer: str
     code_flow: CodeFlow | None
     texts: Mapping[str, str]
+    bearer: bool = False
 
     def definition(self, used: Mapping[str, str]) -> dict[str, object]:
         """Return the security scheme object. `used` are the scopes in use, with descriptions for want of better."""
         about = "An access token (RFC 6750), sent as `Authorization: Bearer …`."
+        if self.bearer:
+            return {"type": "http", "description": about, "scheme": "bearer", "bearerFormat": "JWT"}
         if self.code_flow is None:
             url, _ = metadata_urls(self.issuer)
             return {"type": "openIdConnect", "description": about, "openIdConnectUrl": url}

@@ -54,9 +54,7 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table or the comparison. 0: done; 1: something was found that must not be; 2: there is no table."""
     try:
-        if options.fail_on_opened and options.diff is None:
-            raise NotLoaded("--fail-on-opened needs something to compare with; add --diff OLD.JSON")
-        old = None if options.diff is None else _read(options.diff)
+        old = _read(options.diff, is_needed=options.fail_on_opened)
         app = load(options.target, options.app_dir, is_factory=options.factory)
         table = _table(options.target, app)
     except NotLoaded as error:
@@ -69,8 +67,12 @@ def run(options: argparse.Namespace) -> int:
     return max(_name("unguarded", unguarded), _name("opened", [change.entry for change in opened]))
 
 
-def _read(path: Path) -> RouteTable:
-    """Return the table of an earlier run."""
+def _read(path: Path | None, *, is_needed: bool) -> RouteTable | None:
+    """Return the table of an earlier run; None if there is none to compare with."""
+    if path is None:
+        if is_needed:
+            raise NotLoaded("--fail-on-opened needs something to compare with; add --diff OLD.JSON")
+        return None
     try:
         return RouteTable.from_json(path.read_bytes())
     except OSError as error:
