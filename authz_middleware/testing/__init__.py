@@ -8,7 +8,8 @@ from __future__ import annotations
 from .attacks import attack_suite
 from .caller import as_caller
 from .issuer import LocalIssuer
+from .routes import route_check
 from .signing import SigningKey, encode_segment
 from .trust import trust
 
-__all__ = ["LocalIssuer", "SigningKey", "as_caller", "attack_suite", "encode_segment", "trust"]
+__all__ = ["LocalIssuer", "SigningKey", "as_caller", "attack_suite", "encode_segment", "route_check", "trust"]

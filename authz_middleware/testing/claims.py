@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
 from uuid import uuid4
 
 from ..dialects import DIALECTS, ClaimPath, Dialect
 from ..errors import ConfigurationError
 
-__all__ = ["dates", "grants", "identity", "nest", "table_of", "type_of", "without_none"]
+__all__ = ["check_names", "dates", "grants", "identity", "nest", "table_of", "type_of", "without_none"]
 
 DEFAULT_USER = "auth0|jo"
+ARGUMENTS = ("scope", "permissions", "subject", "client_id", "machine", "expires_in", "dialect")
+OTHER_WORDS = {"audience": "aud", "issuer": "iss", "expires": "expires_in", "is_machine": "machine"}
+"""Words that are used elsewhere for what is an argument or a claim here."""
+NEAR = 0.9
+"""How alike two words are of which one is a slip of the other: `scopes`, `permission`, and not `subject_type`."""
 
 
 def table_of(dialect: str | Dialect) -> Dialect:
@@ -24,6 +30,22 @@ def table_of(dialect: str | Dialect) -> Dialect:
     if dialect not in DIALECTS:
         raise ConfigurationError(f"no dialect is called {dialect!r}; write one of {', '.join(DIALECTS)}")
     return DIALECTS[dialect]
+
+
+def check_names(names: Iterable[str], table: Dialect) -> None:
+    """Refuse what is nearly the name of an argument: as a claim, nobody would read it, and the token would grant less.
+
+    Raises:
+        ConfigurationError: one is, and the dialect has no claim of this name.
+    """
+    read = {table.scope_claim, *(path[0] for path in (*table.permissions_claims, *table.roles_claims))}
+    for name in sorted(set(names) - read):
+        meant = OTHER_WORDS.get(name) or next(iter(get_close_matches(name, ARGUMENTS, n=1, cutoff=NEAR)), None)
+        if meant is not None:
+            raise ConfigurationError(
+                f"{name}= is no argument, and would become a claim of that name; write {meant}=…, or, if you mean such "
+                f'a claim, issuer.sign({{**issuer.claims(…), "{name}": …}})'
+            )
 
 
 def type_of(dialect: Dialect) -> str:

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..issuers import IssuerOptions, TrustedIssuer
 from ..keys import KeySource
 from ..token import AccessToken
-from .claims import dates, grants, identity, table_of, type_of, without_none
+from .claims import check_names, dates, grants, identity, table_of, type_of, without_none
 from .published import Availability, LiveKeys
 from .settings import is_for, read_at_once, with_other_keys
 from .signing import SYMMETRIC, SigningKey, encode_segment
@@ -194,12 +194,14 @@ class LocalIssuer:
             client_id: the client the token is issued to.
             machine: whether the token is the client's own.
             expires_in: seconds from now; may be negative.
-            more: further claims by their names; None removes one.
+            more: further claims by their names; None removes one. What is nearly an argument, such as `scopes`, is an
+                error.
 
         Raises:
             ConfigurationError: an argument cannot be meant.
         """
         table = table_of(dialect)
+        check_names(more, table)
         return without_none(
             {
                 "iss": self.issuer,

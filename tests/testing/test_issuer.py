@@ -112,6 +112,49 @@ def test_further_claims_go_in_and_none_takes_one_out() -> None:
     assert local().claims(machine=True, subject="agt_1")["sub"] == "agt_1"
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("permission", "permissions"),
+        ("permisions", "permissions"),
+        ("scopes", "scope"),
+        ("subjects", "subject"),
+        ("clientid", "client_id"),
+        ("machines", "machine"),
+        ("is_machine", "machine"),
+        ("expire_in", "expires_in"),
+        ("expires", "expires_in"),
+        ("dialects", "dialect"),
+        ("audience", "aud"),
+        ("issuer", "iss"),
+    ],
+)
+def test_what_is_nearly_an_argument_becomes_no_claim(name: str, meant: str) -> None:
+    claims: dict[str, Any] = {name: ["read:orders"]}
+    issuer = local()
+    for make in (issuer.claims, issuer.token, issuer.headers, issuer.access_token):
+        with pytest.raises(ConfigurationError) as told:
+            make(**claims)
+        assert str(told.value) == (
+            f"{name}= is no argument, and would become a claim of that name; write {meant}=…, or, if you mean such a "
+            f'claim, issuer.sign({{**issuer.claims(…), "{name}": …}})'
+        )
+
+
+@pytest.mark.parametrize(
+    "name", ["roles", "role", "groups", "scp", "sub", "sub_profile", "client", "azp", "act", "machine_id", "gty", "aud"]
+)
+def test_claims_of_other_names_are_claims(name: str) -> None:
+    claims: dict[str, Any] = {name: "x"}
+    assert local().claims(**claims)[name] == "x"
+
+
+def test_a_claim_that_the_dialect_reads_is_one_whatever_it_is_called() -> None:
+    own = replace(DIALECTS["rfc9068"], name="own", scope_claim="scopes", permissions_claims=(("permission",),))
+    claims: dict[str, Any] = {"scopes": "a", "permission": ["b"]}
+    assert local().claims(own, **claims).items() >= claims.items()
+
+
 @pytest.mark.parametrize("expires_in", [3600, 1, 0, -1, -86400, 0.5])
 def test_every_token_was_issued_before_it_expires(expires_in: float) -> None:
     claims: dict[str, Any] = local().claims(expires_in=expires_in)
