@@ -68,7 +68,7 @@ class AccessTokenValidator:
             raise ConfigurationError("revoked is a function of one AccessToken, plain or async, that returns a bool")
         self.max_token_bytes = max_token_bytes
         self._cache = VerifiedTokens(max_cached_tokens, max_cached_bytes)
-        self._revoked = revoked
+        self.revoked = revoked
         self._clock = clock
         self._keys = Keyring(self.issuers)
         self._by_audience = {(i.issuer, audience): i for i in self.issuers for audience in i.settings.audiences}
@@ -105,8 +105,8 @@ class AccessTokenValidator:
         known = None if digest is None else self._cache.get(digest)
         try:
             verified = known if known is not None and await self._still_holds(known) else await self._verify(token)
-            if self._revoked is not None:
-                await check_not_revoked(self._revoked, verified.token)
+            if self.revoked is not None:
+                await check_not_revoked(self.revoked, verified.token)
         except InvalidToken:
             if digest is not None and known is not None:
                 self._cache.discard(digest)

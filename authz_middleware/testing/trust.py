@@ -67,7 +67,7 @@ class _LocalValidator(AccessTokenValidator):
             places[trusted].stand_in_for(trusted) if trusted in places else with_other_keys(trusted, keys=_NO_KEYS)
             for trusted in configured.issuers
         ]
-        super().__init__(issuers, max_token_bytes=configured.max_token_bytes, clock=clock)
+        super().__init__(issuers, max_token_bytes=configured.max_token_bytes, revoked=configured.revoked, clock=clock)
         self.configured = configured
         self.places = places
 

@@ -139,6 +139,13 @@ def test_longer_tokens_stay_refused() -> None:
         assert code(app, local()) == Code.MALFORMED_TOKEN
 
 
+@pytest.mark.parametrize(("revoked", "expected"), [(["auth0|jo"], 401), ([], 200)])
+def test_what_the_application_says_is_revoked_stays_so(revoked: list[str], expected: int) -> None:
+    app = starlette_app(revoked=lambda token: token.subject in revoked)
+    with trust(app, local()) as issuer, trust(app, issuer):
+        assert [status(app, issuer) for _ in range(2)] == [expected] * 2
+
+
 def test_time_is_the_local_issuer_s_clock() -> None:
     issuer = local(clock=lambda: 1_000_000_000)
     app = starlette_app()
