@@ -29,8 +29,13 @@ partners = TrustedIssuer.auth0(
     first_party_clients={"acme-back-office"},
 )
 
-# A carrier whose machines report to us: standard tokens, scopes only.
-carrier = TrustedIssuer("https://login.carrier.example", audience="https://shop.acme.example/", rbac_enforced=False)
+# A carrier whose machines report to us: standard tokens, and no more than these scopes, whatever its server writes.
+carrier = TrustedIssuer(
+    "https://login.carrier.example",
+    audience="https://shop.acme.example/",
+    rbac_enforced=False,
+    grants={"read:orders", "write:orders", "write:shipments"},
+)
 
 app = FastAPI(title="Orders", openapi_url=None)
 app.add_middleware(AuthzMiddleware, issuers=[shop, partners, carrier])
