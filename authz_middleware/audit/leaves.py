@@ -16,14 +16,13 @@ from ..guard import Guard, Stated
 from ..middleware import AuthzMiddleware
 from ..policy import Access
 from ..routes import Node
-from ..routes.frameworks import is_served_as_known, is_theirs, mounted_base
+from ..routes.frameworks import is_served_as_known, is_theirs, mounted_base, wrappers
 from .entries import Kind
 from .fronts import BARE, Fronts, behind
 from .sources import Source, source_of
 
 __all__ = ["PROBE", "Part", "as_requested", "fronts_on", "kind_of", "layers_on", "parts_of"]
 
-MAX_WRAPPERS = 64
 PROBE = "\0"
 """Stands for what a client may write into a path. No exact path of `public_paths` is about that."""
 
@@ -66,14 +65,13 @@ def layers_on(route: Any) -> Iterator[AuthzMiddleware | Guard]:
     """
     is_mount = isinstance(route, Mount | Host)
     base = mounted_base(route) if is_mount else getattr(route, "endpoint", None)
-    app, is_inside = getattr(route, "app", None), False
-    for _ in range(MAX_WRAPPERS):
+    is_inside = False
+    for app in wrappers(getattr(route, "app", None)):
         is_inside = is_inside or app is base
-        if app is None or (is_inside and not (is_mount and is_theirs(app))):
+        if is_inside and not (is_mount and is_theirs(app)):
             return
         if isinstance(app, AuthzMiddleware | Guard):
             yield app
-        app = getattr(app, "app", None)
 
 
 def fronts_on(node: Node, own: Access | None, *, at: str, is_first: bool) -> tuple[Fronts, Access | None] | None:
@@ -112,8 +110,6 @@ def _handler(endpoint: Any, method: str) -> object:
 def _written(route: Any) -> object:
     """Return what a source line can be told of: an endpoint, what was mounted, or a class of routes."""
     if isinstance(route, Mount | Host):
-        app: Any = mounted_base(route)
-        while is_theirs(app) and hasattr(app, "app"):
-            app = app.app
-        return app
+        around = list(wrappers(mounted_base(route)))
+        return next((app for app in around if not is_theirs(app)), around[-1])
     return getattr(route, "endpoint", None) or type(route)

@@ -14,10 +14,9 @@ from ..errors import ConfigurationError
 from ..guard import Guard
 from ..middleware import AuthzMiddleware
 from ..routes import flatten, router_of
+from ..routes.frameworks import wrappers
 
 __all__ = ["application_of", "installed_middlewares", "layers_of"]
-
-MAX_WRAPPERS = 64
 
 Layer = AuthzMiddleware | Guard
 
@@ -37,27 +36,20 @@ def layers_of(app: object) -> Iterator[Layer]:
 
     Builds no stack: of an application that has not been started, its middleware is constructed for the look.
     """
-    for _ in range(MAX_WRAPPERS):
-        if isinstance(app, Layer):
-            yield app
-        if isinstance(app, Starlette):
-            yield from _stack_of(app)
-            app = app.router
-        if isinstance(app, Router):
-            app = app.middleware_stack
-        elif router_of(app) is not None:
-            return  # the method of a router that serves its routes
-        else:
-            app = getattr(app, "app", None)
+    for each in wrappers(app):
+        if isinstance(each, Layer):
+            yield each
+        if isinstance(each, Starlette):
+            yield from _stack_of(each)
+            each = each.router  # noqa: PLW2901 - what is behind its stack
+        if isinstance(each, Router):
+            yield from _chain(each.middleware_stack, each)
+            return
 
 
 def application_of(app: object) -> Starlette | None:
     """Return the application that a middleware, a mount or a guard leads to."""
-    for _ in range(MAX_WRAPPERS):
-        if isinstance(app, Starlette):
-            return app
-        app = getattr(app, "app", None)
-    return None
+    return next((each for each in wrappers(app) if isinstance(each, Starlette)), None)
 
 
 def _stack_of(app: Starlette) -> Iterator[Layer]:
@@ -98,32 +90,34 @@ def _hidden(app: Starlette) -> Iterator[Layer]:
 
 
 def _chain(app: object, router: Router) -> Iterator[Layer]:
-    for _ in range(MAX_WRAPPERS):
-        if app is router:
+    for each in wrappers(app):
+        if each is router:
             return
-        if isinstance(app, Layer):
-            yield app
-        app = getattr(app, "app", None)
+        if isinstance(each, Layer):
+            yield each
 
 
 def _collect(app: object, found: list[AuthzMiddleware], seen: dict[int, object]) -> None:
     """Follow `app` from wrapper to wrapper, and every route of every router on the way."""
-    for _ in range(MAX_WRAPPERS):
-        if app is None or id(app) in seen:
+    for each in wrappers(app):
+        if id(each) in seen:
             return
-        seen[id(app)] = app  # kept, so that no other object gets its id
-        if isinstance(app, AuthzMiddleware):
-            found.append(app)
-        if isinstance(app, Starlette):
-            if app.middleware_stack is None:
-                app.middleware_stack = app.build_middleware_stack()
-            _collect(app.middleware_stack, found, seen)
-            app = app.router  # where a middleware keeps what is behind it under another name
-        elif isinstance(app, Router):
-            app = app.middleware_stack
-        elif (router := router_of(app)) is not None:
-            for route in flatten(router.routes):
-                _collect(getattr(route, "app", None), found, seen)
-            app = router.default
-        else:
-            app = getattr(app, "app", None)
+        seen[id(each)] = each  # kept, so that no other object gets its id
+        if isinstance(each, AuthzMiddleware):
+            found.append(each)
+        for inner in _inside(each):
+            _collect(inner, found, seen)
+
+
+def _inside(app: object) -> Iterator[object]:
+    """Yield what an application leads to otherwise than as its `app`."""
+    if isinstance(app, Starlette):
+        if app.middleware_stack is None:
+            app.middleware_stack = app.build_middleware_stack()
+        yield app.middleware_stack
+        yield app.router  # where a middleware keeps what is behind it under another name
+    elif isinstance(app, Router):
+        yield app.middleware_stack
+    elif (router := router_of(app)) is not None:  # the method of a router that serves its routes
+        yield from (getattr(route, "app", None) for route in flatten(router.routes))
+        yield router.default

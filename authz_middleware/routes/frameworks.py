@@ -34,6 +34,7 @@ __all__ = [
     "router_of",
     "shown_methods",
     "version_of",
+    "wrappers",
 ]
 
 MAX_WRAPPERS = 64
@@ -41,13 +42,24 @@ FRAMEWORKS = ("starlette.", "fastapi.", __name__.partition(".")[0] + ".")
 """Modules whose middleware serves nothing of its own before what stands behind it."""
 
 
+def wrappers(app: object) -> Iterator[object]:
+    """Yield an application, what it keeps as `app`, what that keeps, and so on: middleware keeps what is behind it so.
+
+    Ends, whatever it is given: an object may keep itself, or answer to every name as mocks do.
+    """
+    for _ in range(MAX_WRAPPERS):
+        if app is None:
+            return
+        yield app
+        app = getattr(app, "app", None)
+
+
 def find_router(app: object) -> Router | None:
     """Return the router a middleware leads to, through others that keep what is behind them as `app`; None: nowhere."""
-    for _ in range(MAX_WRAPPERS):
-        router = router_of(app)
-        if router is not None or isinstance(app, type):
+    for each in wrappers(app):
+        router = router_of(each)
+        if router is not None or isinstance(each, type):
             return router
-        app = getattr(app, "app", None)
     return None
 
 
@@ -58,13 +70,11 @@ def mounted(route: Mount | Host) -> tuple[Router | None, Guard | None]:
     a `BaseHTTPMiddleware` that was given a function.
     """
     guard: Guard | None = route.app if isinstance(route.app, Guard) else None
-    app: object = mounted_base(route)
-    for _ in range(MAX_WRAPPERS):
+    for app in wrappers(mounted_base(route)):
         guard = app if guard is None and isinstance(app, Guard) else guard
         router = router_of(app)
         if router is not None or not is_theirs(app):
             return router, guard
-        app = getattr(app, "app", None)
     return None, guard
 
 
@@ -76,12 +86,8 @@ def is_theirs(app: object) -> bool:
 def mounted_base(route: Mount | Host) -> object:
     """Return what was mounted, without what `Mount(middleware=…)` put around it."""
     base: object = getattr(route, "_base_app", route.app)
-    app: object = route.app
-    for _ in range(MAX_WRAPPERS):
-        if app is base:
-            return base
-        app = getattr(app, "app", None)
-    return route.app  # something else was put in its place since
+    is_there = any(app is base for app in wrappers(route.app))
+    return base if is_there else route.app  # else something was put in its place since
 
 
 def router_of(app: object) -> Router | None:
