@@ -254,7 +254,14 @@ def outer_and_inner_public_path(_: Path) -> ASGIApp:
 
 @shape
 def outer_reports_only(_: Path) -> ASGIApp:
-    return app_of(Mount("/a", requires("x")(app_of(*three()))), enforce=False)
+    return app_of(
+        Mount("/a", requires("x")(app_of(*three()))),
+        Mount("/b", requires("x")(app_of(*three(), undecorated="authenticated", public_paths=["/bare", "/y"]))),
+        Mount("/c", public(app_of(*three()))),
+        Mount("/d", app_of(Mount("/e", requires("y")(app_of(*three()))))),
+        Mount("/f", requires("x")(app_of(Mount("/e", requires("y")(app_of(*three(), enforce=False)))))),
+        enforce=False,
+    )
 
 
 @shape
@@ -701,6 +708,19 @@ def test_an_application_that_only_reports_cannot_be_overlooked() -> None:
         "NOTHING IS GUARDED HERE: AuthzMiddleware(enforce=False) only reports; remove enforce=False",
         "3 routes: 0 guarded, 0 any valid token, 1 public, 2 unguarded, 2 of them OPEN TO ANYBODY",
     ]
+
+
+def test_what_an_outer_middleware_only_reports_guards_nothing() -> None:
+    inner = app_of(*three(), Route("/path", bare), public_paths=["/path"])
+    table = route_table(app_of(Mount("/m", requires("x")(inner)), enforce=False))
+    assert [entry.policy for entry in table.entries] == [
+        "states nothing, only reported (enforce=False), so it is refused",
+        "states 'x', only reported (enforce=False), so anybody gets in",
+        "states 'x' & 'y', only reported (enforce=False), so whoever meets 'y' gets in",
+        "states nothing, only reported (enforce=False), so anybody gets in",
+    ]
+    assert [entry.is_open for entry in table.entries] == [False, True, False, True]
+    assert "NOTHING IS GUARDED" not in str(table)  # the inner one guards
 
 
 def test_a_mounted_application_without_a_guard_is_told_from_one_with() -> None:

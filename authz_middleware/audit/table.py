@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from . import snapshot
+from ..policy import Public
 from .entries import Protection, RouteEntry, State
 from .layout import aligned, code, markdown
 from .sources import show_source
@@ -69,7 +70,7 @@ class RouteTable:
                 "NOTHING IS GUARDED HERE: there is no AuthzMiddleware; "
                 "write app.add_middleware(AuthzMiddleware, issuers=[...])"
             ]
-        if protections == {Protection.REPORTED}:
+        if protections == {Protection.REPORTED} and all(isinstance(entry.admits, Public) for entry in self.entries):
             return ["NOTHING IS GUARDED HERE: AuthzMiddleware(enforce=False) only reports; remove enforce=False"]
         return []
 
