@@ -20,7 +20,7 @@ VERSION = 1
 def document_of(explanation: Explanation) -> dict[str, object]:
     """Return the document. `effective` is empty unless the token was accepted; `claimed` says what it would be."""
     examination = explanation.main
-    refused = examination.refused
+    refused, routes = examination.refused, explanation.routes
     return {
         "format": "authz-explain",
         "version": VERSION,
@@ -44,7 +44,7 @@ def document_of(explanation: Explanation) -> dict[str, object]:
         ],
         "grants": None if explanation.reading is None else _grants(explanation.reading),
         "policy": None if explanation.answer is None else _policy(explanation.answer, explanation.outcome),
-        "routes": None if explanation.application is None else [_route(reach) for reach in explanation.routes],
+        "routes": None if routes is None else [_route(reach) for reach in routes],
     }
 
 

@@ -90,9 +90,19 @@ class Examination:
         return Outcome.UNVERIFIED if self.accepted is None else Outcome.ACCEPTED
 
     @property
+    def header(self) -> Mapping[str, object]:
+        """What its header says; nothing if the token could not be parsed."""
+        return {} if self.unverified is None else self.unverified.header
+
+    @property
+    def claims(self) -> Mapping[str, object]:
+        """What it says, whoever wrote that; nothing if the token could not be parsed."""
+        return {} if self.unverified is None else self.unverified.claims
+
+    @property
     def trusted(self) -> TrustedIssuer | None:
         """The settings the token falls under by what it says of its issuer and audience."""
-        claims: Mapping[str, object] = {} if self.unverified is None else self.unverified.claims
+        claims = self.claims
         audience = claims.get("aud")
         values = {value for value in (audience if isinstance(audience, list) else [audience]) if isinstance(value, str)}
         fitting = [i for i in self.trust.issuers if i.issuer == claims.get("iss") and values & i.settings.audiences]
@@ -107,7 +117,10 @@ class Examination:
         if self.unverified is None:
             return None
         return read_claimed(
-            self.unverified, trusted or self.trust.assumed, is_pinned=trusted is not None or self.trust.is_pinned
+            self.unverified,
+            trusted or self.trust.assumed,
+            is_pinned=trusted is not None or self.trust.is_pinned,
+            among_several=len({issuer.issuer for issuer in self.trust.issuers}) > 1,
         )
 
     @property
@@ -148,7 +161,8 @@ class Examination:
     def _case(self, refused: Refused) -> Case:
         return Case(
             refused=refused,
-            unverified=self.unverified,
+            header=self.header,
+            claims=self.claims,
             issuers=self.trust.issuers,
             trusted=self.trusted,
             now=self.now,

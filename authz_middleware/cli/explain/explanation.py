@@ -58,25 +58,21 @@ class Explanation:
     @property
     def header(self) -> tuple[Member, ...]:
         """The header's members; none if the token could not be parsed."""
-        return () if self.main.unverified is None else explain_header(self.main.unverified.header)
+        return explain_header(self.main.header)
 
     @property
     def claims(self) -> tuple[Member, ...]:
         """The claims; none if the token could not be parsed."""
-        if self.main.unverified is None:
-            return ()
         reading = self.reading
         dialect = None if reading is None else reading.dialect
         is_machine = reading is not None and reading.token.is_machine
-        return explain_claims(self.main.unverified.claims, dialect, self.main.now, is_machine=is_machine)
+        return explain_claims(self.main.claims, dialect, self.main.now, is_machine=is_machine)
 
     @property
     def why_dialect(self) -> tuple[str, ...]:
-        """The facts that tell the dialect."""
-        reading, unverified = self.reading, self.main.unverified
-        if reading is None or unverified is None:
-            return ()
-        return tuple(why_dialect(reading, unverified.header, self._allowed_dialects))
+        """The facts that tell the dialect; none where no dialect fits."""
+        reading = self.reading
+        return () if reading is None else tuple(why_dialect(reading, self.main.header, self._allowed_dialects))
 
     @property
     def answer(self) -> PolicyAnswer | None:
@@ -84,14 +80,13 @@ class Explanation:
         reading = self.reading
         if self.policy is None or reading is None:
             return None
-        request = TokenRequest(reading.token, trusts_several=self._trusts_several)
-        return PolicyAnswer(self.policy, judge(self.policy, request))
+        return PolicyAnswer(self.policy, judge(self.policy, TokenRequest(reading.token)))
 
     @property
-    def routes(self) -> tuple[Reach, ...]:
-        """Which routes the token reaches; none without an application."""
+    def routes(self) -> tuple[Reach, ...] | None:
+        """Which routes the token reaches; None without an application."""
         if self.application is None:
-            return ()
+            return None
         return tuple(reached(self.application.routes().entries, self._standing))
 
     @property
@@ -126,12 +121,8 @@ class Explanation:
     @property
     def _standing(self) -> Standing:
         if not self._agrees:
-            return Standing(None, None, trusts_several=self._trusts_several)
-        return Standing(self.main.accepted, self.main.refused, trusts_several=self._trusts_several)
-
-    @property
-    def _trusts_several(self) -> bool:
-        return len({issuer.issuer for issuer in self.main.trust.issuers}) > 1
+            return Standing(None, None)
+        return Standing(self.main.accepted, self.main.refused)
 
 
 def _is_same(one: Examination, other: Examination) -> bool:

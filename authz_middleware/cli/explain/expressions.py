@@ -31,7 +31,9 @@ HELP = (
     """write it as authz routes shows it: '"read:orders" | role("admin")'; the names are """
     f"{', '.join([*FUNCTIONS, 'path_param', 'check', *VALUES])}"
 )
-_BARE = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._/-]{0,99}")
+NO_GRANTS = frozenset({*FUNCTIONS, *VALUES, "path_param", "check", "public", "requires", "True", "False", "None"})
+"""Words that are not taken for the grant of that name."""
+_BARE = re.compile(r"(?!policy\.)[A-Za-z0-9][A-Za-z0-9:._/-]{0,99}")
 
 
 def parse_policy(text: str) -> Policy:
@@ -41,7 +43,7 @@ def parse_policy(text: str) -> Policy:
         NotUsable: it shows none.
     """
     text = text.strip()
-    if _BARE.fullmatch(text) and text not in VALUES:
+    if _BARE.fullmatch(text) and text not in NO_GRANTS:
         text = repr(text)
     if not text or len(text) > MAX_LENGTH:
         raise NotUsable(f"--policy is empty, or longer than {MAX_LENGTH} characters; {HELP}")

@@ -28,6 +28,11 @@ ANSWERS = {
     Answer.REFUSED: Cell("no", Style.BAD),
     Answer.UNKNOWN: Cell("depends", Style.CAREFUL),
 }
+KEYS = {
+    Mode.ONLINE: ", with the keys that are published now",
+    Mode.OFFLINE: ", with the keys of a file",
+    Mode.APPLICATION: "",
+}
 UNVERIFIED = (
     "NOT VERIFIED. Nobody has checked who wrote this token: everything it says may be made up, and nothing here says "
     "that it is valid."
@@ -85,8 +90,7 @@ def _trust(explanation: Explanation) -> str:
         return "Nobody was named to trust."
     whom = " and ".join(dict.fromkeys(issuer.issuer for issuer in trust.issuers))
     name = "" if explanation.application is None else f", as {explanation.application.name} does"
-    keys = "with the keys of a file" if trust.mode is Mode.OFFLINE else "with the keys that are published now"
-    return f"Trusted is {whom}{name}, {keys}."
+    return f"Trusted is {whom}{name}{KEYS[trust.mode]}."
 
 
 def _standing(examination: Examination) -> str:
@@ -170,10 +174,10 @@ def _words(verdict: Verdict) -> str:
 
 
 def _add_routes(page: Page, explanation: Explanation) -> None:
-    if explanation.application is None:
-        return
-    page.title(f"Routes of {explanation.application.name}")
-    page.table(_route_row(reach) for reach in explanation.routes)
+    routes = explanation.routes
+    if explanation.application is not None and routes is not None:
+        page.title(f"Routes of {explanation.application.name}")
+        page.table(_route_row(reach) for reach in routes)
 
 
 def _route_row(reach: Reach) -> tuple[Cell, ...]:

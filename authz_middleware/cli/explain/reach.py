@@ -21,12 +21,10 @@ class Standing:
     Attributes:
         token: as they accepted it; None if they refused it, or do not agree.
         refused: why they refused it.
-        trusts_several: whether several issuers are trusted.
     """
 
     token: AccessToken | None
     refused: Refused | None
-    trusts_several: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +70,11 @@ def _decided(entry: RouteEntry, standing: Standing) -> Reach:
         return _by_code(entry, Verdict(Answer.REFUSED, "the route states no policy"), Code.NO_POLICY)
     if isinstance(entry.admits, Public):
         return Reach(entry, Verdict(Answer.ALLOWED, "the route is public"))
-    return _by_policy(entry, entry.admits, standing.token, standing)
+    return _by_policy(entry, entry.admits, standing.token)
 
 
-def _by_policy(entry: RouteEntry, policy: Policy, token: AccessToken, standing: Standing) -> Reach:
-    verdict = judge(policy, TokenRequest(token, trusts_several=standing.trusts_several))
+def _by_policy(entry: RouteEntry, policy: Policy, token: AccessToken) -> Reach:
+    verdict = judge(policy, TokenRequest(token))
     if verdict.answer is Answer.REFUSED:
         return _by_code(entry, verdict, Code.INSUFFICIENT_SCOPE)
     return Reach(entry, verdict)

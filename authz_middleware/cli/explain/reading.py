@@ -14,7 +14,7 @@ from ..._jose import UnverifiedToken, VerifiedClaims
 from ...dialects import AUTH0, RFC9068, Dialect, read_identity, read_token, select_dialect
 from ...errors import InvalidToken
 from ...issuers import TrustedIssuer
-from ...token import OIDC_SCOPES, AccessToken, GrantRule, GrantSet, Source
+from ...token import OIDC_SCOPES, AccessToken, GrantRule, GrantSet, IssuerTrust, Source
 from ..terminal import json_text
 
 __all__ = ["ROWS", "GrantLine", "Reading", "Row", "grant_lines", "read_claimed", "read_verified", "why_dialect"]
@@ -119,20 +119,27 @@ def read_verified(token: AccessToken, trusted: TrustedIssuer) -> Reading:
     return Reading(token, dialect, is_verified=True)
 
 
-def read_claimed(unverified: UnverifiedToken, trusted: TrustedIssuer, *, is_pinned: bool) -> Reading | None:
+def read_claimed(
+    unverified: UnverifiedToken, trusted: TrustedIssuer, *, is_pinned: bool, among_several: bool
+) -> Reading | None:
     """Return how a token would read if it were accepted, or None if no dialect fits it.
 
-    `is_pinned`: whether `trusted` says which dialects are allowed; else every table is tried.
+    `is_pinned`: whether `trusted` says which dialects are allowed; else every table is tried. `among_several`: whether
+    other issuers are trusted, too.
     """
     allowed = [trusted.settings.dialects] if is_pinned else [AUTH0, (RFC9068,)]
-    readings = [reading for dialects in allowed if (reading := _claimed(unverified, trusted, dialects)) is not None]
+    trust = trusted.trust(among_several=among_several)
+    found = (_claimed(unverified, trusted, dialects, trust) for dialects in allowed)
+    readings = [reading for reading in found if reading is not None]
     if not readings:
         return None
     first, *others = readings
     return Reading(first.token, first.dialect, is_verified=False, others=tuple(other.dialect for other in others))
 
 
-def _claimed(unverified: UnverifiedToken, trusted: TrustedIssuer, dialects: Collection[Dialect]) -> Reading | None:
+def _claimed(
+    unverified: UnverifiedToken, trusted: TrustedIssuer, dialects: Collection[Dialect], trust: IssuerTrust
+) -> Reading | None:
     claims = VerifiedClaims(unverified.claims)  # they are not: what comes of it is shown as claimed, and nothing else
     try:
         dialect = select_dialect(unverified, claims, dialects)
@@ -142,7 +149,7 @@ def _claimed(unverified: UnverifiedToken, trusted: TrustedIssuer, dialects: Coll
             read_identity(claims, dialect),
             trusted.settings.clients,
             rbac_enforced=trusted.rbac_enforced,
-            grants=trusted.settings.grants,
+            trust=trust,
         )
     except InvalidToken:
         return None

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..._jose import UnverifiedToken
 from ...errors import InvalidToken, Reason, Refused
 from ...issuers import TrustedIssuer
 from ..terminal import json_text
@@ -32,21 +31,12 @@ class Case:
     """A refusal and all that is known about it: the settings it fell under, and why keys were not had."""
 
     refused: Refused
-    unverified: UnverifiedToken | None
+    header: Mapping[str, object]
+    claims: Mapping[str, object]
     issuers: tuple[TrustedIssuer, ...]
     trusted: TrustedIssuer | None
     now: float
     failure: str | None = None
-
-    @property
-    def claims(self) -> Mapping[str, object]:
-        """What the token says."""
-        return {} if self.unverified is None else self.unverified.claims
-
-    @property
-    def header(self) -> Mapping[str, object]:
-        """What its header says."""
-        return {} if self.unverified is None else self.unverified.header
 
 
 GET_ANOTHER = "Get a new token."
