@@ -5,6 +5,8 @@ Sources: the ASGI specification (HTTP and WebSocket messages), the Fetch standar
 
 from __future__ import annotations
 
+from urllib.parse import unquote, urlsplit
+
 from starlette.types import Message, Receive, Scope, Send
 
 from .challenge import send_refusal
@@ -63,9 +65,27 @@ class Gate:
         context = self._context
         if context.refusal is not None and message.get("status") == SERVER_ERROR:
             return context.refusal  # an error handler further in met the refusal before it came out here
-        if context.decided or (_answers_preflight(message) if self._is_preflight else _is_harmless(message)):
+        if context.decided or (_answers_preflight(message) if self._is_preflight else self._is_harmless(message)):
             return None
         return context.refusal_of_undecided()
+
+    def _is_harmless(self, message: Message) -> bool:
+        """Tell whether an answer nobody decided on may leave: an error, a redirect to the slash, a closed handshake."""
+        if message["type"] not in {"http.response.start", "websocket.http.response.start"}:
+            return bool(message["type"] == "websocket.close")
+        status: int = message["status"]
+        return status >= FIRST_ERROR or (status == TEMPORARY_REDIRECT and self._is_own_path(_leads_to(message)))
+
+    def _is_own_path(self, location: str) -> bool:
+        """Tell whether this is the path that was asked for, give or take a slash: what a router answers by itself."""
+        scope, parts = self._scope, urlsplit(location)
+        path, query = scope["path"], scope.get("query_string", b"").decode("latin-1")
+        leads_to = unquote(parts.path)
+        prefix = scope.get(
+            "app_root_path", scope.get("root_path", "")
+        )  # of a proxy; servers differ in whether it is in
+        is_slash_away = leads_to != path and leads_to.rstrip("/") in {path.rstrip("/"), prefix + path.rstrip("/")}
+        return is_slash_away and path != "/" and unquote(parts.query) == unquote(query)
 
 
 def _answers_preflight(message: Message) -> bool:
@@ -73,9 +93,7 @@ def _answers_preflight(message: Message) -> bool:
     return any(name.lower().startswith(b"access-control-allow-") for name, _ in message.get("headers", ()))
 
 
-def _is_harmless(message: Message) -> bool:
-    """Tell whether an answer nobody decided on may leave: an error, a redirect to the slash, a closed handshake."""
-    if message["type"] in {"http.response.start", "websocket.http.response.start"}:
-        status: int = message["status"]
-        return status == TEMPORARY_REDIRECT or status >= FIRST_ERROR
-    return bool(message["type"] == "websocket.close")
+def _leads_to(message: Message) -> str:
+    """Return where a redirect leads, or nothing."""
+    found = [value for name, value in message.get("headers", ()) if name.lower() == b"location"]
+    return found[0].decode("latin-1") if len(found) == 1 else ""

@@ -607,7 +607,7 @@ def test_a_guarded_mount_may_have_the_middleware_alone(issuer: LocalIssuer, oute
 def around(issuer: LocalIssuer, app: ASGIApp, **scope: Any) -> Answer:
     """Ask what answers in front of the routes, with a token that is good and grants nothing here."""
     guarded = AuthzMiddleware(InFront(app), issuers=[issuer.trusted(third_party_clients=set())])
-    return ask(guarded, http_scope("/", [bearer(issuer)], **scope), never)
+    return ask(guarded, http_scope(**{"path": "/", **scope}, headers=[bearer(issuer)]), never)
 
 
 @pytest.mark.parametrize("status", [100, 200, 201, 204, 206, 226, 300, 301, 302, 303, 304, 305, 308, 399])
@@ -627,8 +627,20 @@ def test_errors_may_leave(issuer: LocalIssuer, status: int) -> None:
 
 
 def test_the_routers_own_redirect_may_leave_and_no_other(issuer: LocalIssuer) -> None:
-    assert around(issuer, RedirectResponse("/slash/")).status == 307
-    expect_no_policy(around(issuer, RedirectResponse("/elsewhere", 302)))
+    asked = {"path": "/slash", "query_string": b"a=1"}
+    for same in ("/slash/?a=1", "https://testserver/slash/?a=1"):
+        assert around(issuer, RedirectResponse(same), **asked).status == 307
+    for other in (
+        "/slash?a=1",
+        "/slash/",
+        "/slash/?a=1&signature=s",
+        "/elsewhere/?a=1",
+        "https://bucket.test/x/slash/?a=1",
+    ):
+        expect_no_policy(around(issuer, RedirectResponse(other), **asked))
+    expect_no_policy(around(issuer, RedirectResponse("/slash/?a=1", 302), **asked))
+    expect_no_policy(around(issuer, RedirectResponse("//", 307), path="/"))
+    expect_no_policy(around(issuer, Response(status_code=307), path="/slash"))
 
 
 @pytest.mark.parametrize(
