@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cachetools import LRUCache
+from cachetools import Cache, LRUCache
 
 from ._jose import VerificationKey
 from .errors import ConfigurationError
@@ -90,5 +90,6 @@ class VerifiedTokens:
     def drop(self, is_void: Callable[[VerifiedToken], bool]) -> None:
         """Forget every token for which this is so: those of a key that has left, above all."""
         with self._lock:
-            for digest in [digest for digest, entry in self._entries.items() if is_void(entry)]:
-                del self._entries[digest]
+            for digest in list(self._entries):
+                if is_void(Cache.__getitem__(self._entries, digest)):  # looked at without being used
+                    del self._entries[digest]

@@ -11,6 +11,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import pytest
+from cachetools import Cache, LRUCache
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.applications import Starlette
@@ -625,8 +626,35 @@ def test_loops_in_several_threads_share_a_cache() -> None:
         thread.join(120)
     assert wrong == []
     assert len(validator._cache) <= 20
-    entries = validator._cache._entries
-    assert validator._cache.size == sum(entry.size for entry in entries.values())
+    assert validator._cache.size == sum(sizes(validator._cache).values())
+
+
+def test_the_store_is_touched_under_its_lock_only() -> None:
+    cache = VerifiedTokens(2, 100)
+    held: list[bool] = []
+
+    class Watched(LRUCache[bytes, VerifiedToken]):
+        def __getitem__(self, *args: Any) -> Any:
+            held.append(cache._lock.locked())
+            return super().__getitem__(*args)
+
+        def __setitem__(self, *args: Any) -> None:
+            held.append(cache._lock.locked())
+            super().__setitem__(*args)
+
+        def __delitem__(self, *args: Any) -> None:
+            held.append(cache._lock.locked())
+            super().__delitem__(*args)
+
+    cache._entries = Watched(100, getsizeof=lambda held: held.size)
+    for name in (b"a", b"b", b"c"):  # the third pushes the first out
+        cache.put(name, entry(1))
+        cache.get(name)
+    cache.discard(b"b")
+    cache.drop(lambda held: True)
+    assert len(held) >= 9
+    assert all(held)
+    assert not cache._lock.locked()
 
 
 def test_one_validator_serves_several_loops_in_turn() -> None:
@@ -702,6 +730,21 @@ def test_tokens_are_forgotten_one_by_one_and_by_what_they_rest_on() -> None:
     assert (len(cache), cache.size) == (2, 2)
 
 
+def sizes(cache: VerifiedTokens) -> dict[bytes, int]:
+    """Return what is in the store, without using it: the mapping's own methods would."""
+    return {name: Cache.__getitem__(cache._entries, name).size for name in cache._entries}
+
+
+def test_forgetting_leaves_the_order_of_use() -> None:
+    cache = VerifiedTokens(3, 1000)
+    for name in (b"a", b"b", b"c"):
+        cache.put(name, entry(1))
+    cache.get(b"a")
+    cache.drop(lambda held: held.size > 1)
+    cache.put(b"d", entry(1))
+    assert set(sizes(cache)) == {b"a", b"c", b"d"}
+
+
 class Model:
     """The store as one would write it without caring for speed."""
 
@@ -744,7 +787,7 @@ def test_the_store_is_what_its_model_says(max_tokens: int, max_bytes: int, steps
         else:
             cache.discard(name)
             model.entries.pop(name, None)
-        assert {name: held.size for name, held in cache._entries.items()} == model.entries
+        assert sizes(cache) == model.entries
         assert len(cache) <= max_tokens
         assert cache.size == sum(model.entries.values()) <= max_bytes
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
+import threading
 import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -225,6 +227,18 @@ async def test_a_bomb_is_not_unfolded_beyond_the_limit(opened: Opened, coding: s
 
 
 @EVERY
+@in_loop
+async def test_what_is_read_has_its_limit_however_little_it_unfolds_to(opened: Opened) -> None:
+    folding = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    begin = folding.flush(zlib.Z_FULL_FLUSH)
+    nothing = begin[-5:]  # an empty block
+    body = begin + nothing * (MAX_BYTES // 5) + folding.compress(b"{}") + folding.flush()
+    assert gzip.decompress(body) == b"{}"
+    async with serving(answering(http("200 OK", body, "Content-Encoding: gzip"))) as server, opened() as fetch:
+        assert await failure(fetch, server.url) == "too_large"
+
+
+@EVERY
 @pytest.mark.parametrize(
     ("coding", "body"),
     [
@@ -373,6 +387,29 @@ async def test_a_name_that_leads_to_a_metadata_service_is_not_asked(
 async def test_a_name_nobody_knows_is_a_failure_of_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch)
     assert await failure(HTTPXFetch(), "https://issuer.test/jwks.json") == "transport"
+
+
+# --- the event loop ---------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_what_takes_its_time_is_not_done_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the CA bundle and resolving names, each for real, and in a thread."""
+    threads: dict[str, int] = {}
+
+    def noting(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **options: Any) -> Any:
+            threads[name] = threading.get_ident()
+            return function(*args, **options)
+
+        return noted
+
+    monkeypatch.setattr(httpx, "create_ssl_context", noting("ca bundle", httpx.create_ssl_context))
+    monkeypatch.setattr(socket, "getaddrinfo", noting("names", socket.getaddrinfo))
+    async with serving(answering(http("200 OK", b"{}"))) as server:
+        await fetch_document(HTTPXFetch(), server.url.replace("127.0.0.1", "localhost"), {})
+    assert set(threads) == {"ca bundle", "names"}
+    assert threading.get_ident() not in threads.values()
 
 
 # --- what is taken for a client ---------------------------------------------------------------------------------------
