@@ -771,6 +771,26 @@ def test_a_public_path_of_a_mounted_application_is_listed_where_it_is() -> None:
     ]
 
 
+def test_a_public_tree_is_listed_unless_a_row_of_that_tree_or_a_wider_one_says_who_gets_in() -> None:
+    class Answers(Keeping):
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await (serve if scope["path"] == "/static/style.css" else self.app)(scope, receive, send)
+
+    within = Route("/static/admin", requires("x")(endpoint))
+    app = Starlette(routes=[within], middleware=[mw(public_paths=["/static/*"]), Middleware(Answers)])
+    assert TestClient(app).get("/static/style.css").status_code == 200
+    assert rows(app) == [("GET", "/static/admin", "'x'"), ("ANY", "/static/*", "public, by public_paths")]
+
+    def listed(mount: Mount, *paths: str) -> list[str]:
+        return [e.path for e in route_table(app_of(mount, public_paths=paths)).entries if e.kind == "path"]
+
+    assert listed(Mount("/a", serve_too), "/a/*", "/a/b/*") == []
+    assert listed(Mount("/a", serve_too), "/a/b/*") == ["/a/b/*"]  # of what is wider nothing is said but that
+    assert listed(Mount("/a/b", serve_too), "/a/b/*", "/a/*", "/a/bc/*") == ["/a/*", "/a/bc/*"]
+    assert listed(Mount("/a", requires("x")(serve)), "/a/b/*") == []
+    assert listed(Mount("/a", routes=[Route("/b/*", bare)]), "/a/b/*") == ["/a/b/*"]  # that is a route for a star
+
+
 def test_a_path_template_in_public_paths_opens_nothing() -> None:
     app = app_of(Route("/i/{id}", bare), public_paths=["/i/{id}"])
     assert rows(app) == [("GET", "/i/{id}", "states nothing, so it is refused")]

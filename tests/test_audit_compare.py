@@ -447,6 +447,16 @@ def test_public_paths_that_open_part_of_a_route_or_no_route_are_told() -> None:
     assert verdicts(compare(table(), table("/i/1", "/f/"))) == [("added", (), "/f/"), ("added", (), "/i/1")]
     assert verdicts(compare(table(), table("/f/*"))) == [("opened", (), "/f/")]
     assert verdicts(compare(table("/f/"), table("/f/*"))) == [("opened", (), "/f/"), ("removed", (), "/f/")]
+    assert verdicts(compare(table(), table("/i/*"))) == [("opened", ("GET", "HEAD"), "/i/{id}"), ("added", (), "/i/*")]
+
+
+def test_a_tree_that_is_opened_is_told_although_the_routes_below_stay_guarded() -> None:
+    def table(*paths: str) -> RouteTable:
+        return table_of(Route("/static/admin", requires("x")(endpoint)), public_paths=paths)
+
+    comparison = compare(table(), table("/static/*"))
+    assert verdicts(comparison) == [("added", (), "/static/*")]
+    assert "added    ANY      /static/*  -       public, by public_paths" in comparison.to_text()
 
 
 def get(path: str = "/x", access: Access | None = X, *methods: str, **fields: Any) -> RouteEntry:

@@ -131,8 +131,12 @@ class RouteEntry:
     @property
     def shown_path(self) -> str:
         """The path to show: of what serves a tree, with a star."""
-        serves_tree = self.kind in {"application", "page"}
-        return f"{self.path.rstrip('/')}/*" if serves_tree else self.path
+        return f"{self.path.rstrip('/')}/*" if self.serves_tree else self.path
+
+    @property
+    def serves_tree(self) -> bool:
+        """Whether it serves every path below its own."""
+        return self.kind in {"application", "page"}
 
     def __repr__(self) -> str:
         # Short: in a failed assertion pytest shows 240 characters of it all.

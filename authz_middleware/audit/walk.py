@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -215,18 +215,28 @@ def _rows_of_frontends(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
                 yield _entry(place, ruling, kind="page", methods=methods, path=path, source=None, route=frontend)
 
 
-def _rows_of_public_paths(place: _Place, fronts: Fronts, rows: Iterable[RouteEntry]) -> Iterator[RouteEntry]:
+def _rows_of_public_paths(place: _Place, fronts: Fronts, rows: Sequence[RouteEntry]) -> Iterator[RouteEntry]:
     """Yield a row for each path that these open although no row shows it: a middleware may answer there."""
-    seen = {_after_host(row.shown_path) for row in rows}
     paths = [path for front in fronts if front.middleware is not None for path in front.middleware.public_paths]
     for path in dict.fromkeys(paths):
         whole = place.shown + path
-        compared = _after_host(whole)
-        is_tree = compared.endswith("*")
-        is_shown = any(one.startswith(compared[:-1]) for one in seen) if is_tree else compared in seen
+        is_shown = any(_shows(row, _after_host(whole)) for row in rows)
         ruling = rule(place.fronts, None, place.path + path.replace("*", PROBE))
         if not is_shown and ruling.protection is Protection.ENFORCED and isinstance(ruling.admits, Public):
             yield _entry(place, ruling, kind="path", methods=(), path=whole, source=None, route=None)
+
+
+def _shows(row: RouteEntry, public_path: str) -> bool:
+    """Tell whether a row says who gets in at a public path.
+
+    At a tree, that is a row of this tree, or of a wider one if it says so for all that is below. A row further in shows
+    no more than itself.
+    """
+    shown = _after_host(row.shown_path)
+    if not public_path.endswith("/*"):
+        return shown == public_path
+    is_wider = row.access is not None and public_path.startswith(shown[:-1])
+    return row.serves_tree and (shown == public_path or is_wider)
 
 
 def _after_host(path: str) -> str:
