@@ -456,7 +456,7 @@ def test_a_tree_that_is_opened_is_told_although_the_routes_below_stay_guarded() 
 
     comparison = compare(table(), table("/static/*"))
     assert verdicts(comparison) == [("added", (), "/static/*")]
-    assert "added    ANY      /static/*  -       public, by public_paths" in comparison.to_text()
+    assert "added   ANY      /static/*  -       public, by public_paths" in comparison.to_text()
 
 
 def get(path: str = "/x", access: Access | None = X, *methods: str, **fields: Any) -> RouteEntry:

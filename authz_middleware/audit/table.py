@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from . import snapshot
 from ..policy import Public
+from . import snapshot
 from .entries import Protection, RouteEntry, State
 from .layout import aligned, code, markdown
 from .sources import show_source
