@@ -5,6 +5,7 @@ from __future__ import annotations
 from .frameworks import find_router, flatten, router_of, shown_methods
 from .map import FASTAPI_DOCS, Destination, Found, Node, RouteMap
 from .statements import add_up, guard_whole
+from .within import state_within, stated_within
 
 __all__ = [
     "FASTAPI_DOCS",
@@ -18,4 +19,6 @@ __all__ = [
     "guard_whole",
     "router_of",
     "shown_methods",
+    "state_within",
+    "stated_within",
 ]
