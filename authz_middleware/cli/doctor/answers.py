@@ -123,9 +123,7 @@ class Look:
 
     @property
     def fault(self) -> str:
-        """Why there is no document, in words; empty if there is one."""
-        if self.document is not None:
-            return ""
+        """Why there is no document, in words."""
         if self.failure is None:
             return "its answer is no JSON object"
         if self.status is not None and self.failure.kind == "status":

@@ -15,7 +15,7 @@ from ...keys import FetchFailed, KeySettings, discover_jwks_uri
 from ...keys.discovery import metadata_urls
 from ..terminal import json_text
 from .answers import Answers, Look
-from .findings import Finding, Level, Where, advice, ok, problem
+from .findings import Finding, Where, advice, ok, problem
 
 __all__ = ["Discovered", "discover"]
 
@@ -56,8 +56,6 @@ async def discover(trusted: TrustedIssuer, answers: Answers) -> Discovered:
     if not documents:
         findings += _on_absence(looks, is_needed=trusted.jwks_uri is None)
     uri, found = await _locate(trusted, answers)
-    if uri is None and not found and not any(finding.level is Level.PROBLEM for finding in findings):
-        found = [_unexplained()]
     matching = [document for document in documents if document.get("issuer") == trusted.issuer]
     return Discovered((*findings, *found), next(iter(matching), {}), uri, looks)
 
@@ -125,10 +123,6 @@ async def _locate(trusted: TrustedIssuer, answers: Answers) -> tuple[str | None,
         fault = FAULTS.get(failure.kind)
         return None, [] if fault is None else [problem(TOPIC, *fault)]
     return uri, [ok(TOPIC, f"Its keys are at {uri}."), *_on_host(trusted.issuer, uri)]
-
-
-def _unexplained() -> Finding:
-    return problem(TOPIC, "Its metadata cannot be used.", "Mend its metadata, or set jwks_uri=.", Where.SERVER)
 
 
 def _on_host(issuer: str, uri: str) -> Iterator[Finding]:

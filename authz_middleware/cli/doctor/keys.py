@@ -72,7 +72,7 @@ def _on_usable(keys: Collection[_Key], usable: Collection[str], count: int) -> I
             Where.SERVER,
         )
         return
-    described = ", ".join(key.description for key in keys if key.verifies is not None)
+    described = ", ".join(key.described(key.verifies) for key in keys if key.verifies is not None)
     word = "1 key is" if count == 1 else f"{count} keys are"
     yield ok(TOPIC, f"{word} published; usable: {described or ', '.join(usable)}.")
 
@@ -120,12 +120,9 @@ class _Key:
     def name(self) -> str:
         return "a key without an id" if self.kid is None else json_text(self.kid)
 
-    @property
-    def description(self) -> str:
-        if self.verifies is None:
-            return f"{self.name} (skipped)"
-        size = getattr(self.verifies.material, "key_size", None)
-        return f"{self.name} ({self.verifies.algorithm}{'' if size is None else f', {size} bits'})"
+    def described(self, key: VerificationKey) -> str:
+        size = getattr(key.material, "key_size", None)
+        return f"{self.name} ({key.algorithm}{'' if size is None else f', {size} bits'})"
 
     def findings(self) -> Iterator[Finding]:
         if self.verifies is None:

@@ -10,7 +10,7 @@ from .examination import Examination, Mode, Outcome
 from .explanation import Explanation
 from .meanings import Member
 from .reach import Reach
-from .reading import GrantLine, Reading, grant_lines
+from .reading import CLAIMS, GrantLine, Reading, grant_lines
 from .steps import State, StepResult
 from .times import utc
 from .verdicts import Answer, Verdict
@@ -151,7 +151,12 @@ def _grant_row(line: GrantLine, reading: Reading) -> tuple[Cell, ...]:
         mark = Cell("-", Style.FAINT)
     else:
         mark = Cell("counts", Style.GOOD) if reading.is_verified else Cell("would count", Style.CAREFUL)
-    return (mark, Cell(name_text(line.value)), Cell(f"in {' and '.join(line.sources)}"), Cell(line.note, Style.FAINT))
+    return (
+        mark,
+        Cell(name_text(line.value)),
+        Cell(f"in {' and '.join(CLAIMS[source] for source in line.sources)}"),
+        Cell(line.note, Style.FAINT),
+    )
 
 
 def _add_policy(page: Page, explanation: Explanation) -> None:

@@ -17,7 +17,17 @@ from ...issuers import TrustedIssuer
 from ...token import OIDC_SCOPES, AccessToken, GrantRule, GrantSet, IssuerTrust, Source
 from ..terminal import json_text
 
-__all__ = ["ROWS", "GrantLine", "Reading", "Row", "grant_lines", "read_claimed", "read_verified", "why_dialect"]
+__all__ = [
+    "CLAIMS",
+    "ROWS",
+    "GrantLine",
+    "Reading",
+    "Row",
+    "grant_lines",
+    "read_claimed",
+    "read_verified",
+    "why_dialect",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +198,12 @@ def _about_permissions(dialect: Dialect, claims: Mapping[str, object]) -> str:
 # --- grants -----------------------------------------------------------------------------------------------------------
 
 
+CLAIMS: Mapping[Source, str] = MappingProxyType(
+    {Source.SCOPE: "scope", Source.PERMISSION: "permissions", Source.ROLE: "roles", Source.GROUP: "groups"}
+)
+"""What the claims of each source are called."""
+
+
 @dataclass(frozen=True, slots=True)
 class GrantLine:
     """One value, the kinds of claim that carry it, whether it is effective (or would be), and a word on why not."""
@@ -215,5 +231,5 @@ def _note(value: str, sources: list[Source], grants: GrantSet) -> str:
     if value in OIDC_SCOPES:
         return "asks for identity data, and grants nothing on an API"
     if grants.rule.startswith("both"):
-        return f"not in {Source.PERMISSION if Source.SCOPE in sources else Source.SCOPE}"
+        return f"not in {CLAIMS[Source.PERMISSION if Source.SCOPE in sources else Source.SCOPE]}"
     return "does not count, see below"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ...policy import Decision, Kind, Policy, Term, TokenRequest, conclude
+from .reading import CLAIMS
 
 __all__ = ["Answer", "Verdict", "judge"]
 
@@ -61,5 +62,7 @@ def _needed(policy: Policy, request: TokenRequest, open_terms: frozenset[Term]) 
 
 
 def _why_met(decision: Decision) -> str:
-    carried = [f"{term!r} is in {' and '.join(sources)}" for term, sources in decision.held if sources]
+    carried = [
+        f"{term!r} is in {' and '.join(CLAIMS[s] for s in sources)}" for term, sources in decision.held if sources
+    ]
     return f"{decision.why} ({', '.join(carried)})" if carried else decision.why
