@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Unpack
+from typing import Any, Unpack
 
 from ..dialects import AUTH0, Dialect
 from ..errors import ConfigurationError
@@ -19,6 +19,7 @@ from ..token import AccessToken
 from .claims import check_names, dates, grants, identity, table_of, type_of, without_none
 from .published import Availability, LiveKeys
 from .settings import is_for, read_at_once, with_other_keys
+from .signatures import taking_arguments_of
 from .signing import SYMMETRIC, SigningKey, encode_segment
 
 __all__ = ["LocalIssuer"]
@@ -213,56 +214,16 @@ class LocalIssuer:
             }
         )
 
-    def token(
-        self,
-        dialect: str | Dialect = "access_token_authz",
-        *,
-        scope: str | None = None,
-        permissions: Collection[str] | None = (),
-        subject: str | None = None,
-        client_id: str = "first-party-app",
-        machine: bool = False,
-        expires_in: float = 3600,
-        **more: object,
-    ) -> str:
+    @taking_arguments_of(claims)
+    def token(self, dialect: str | Dialect = "access_token_authz", **arguments: Any) -> str:
         """Return a signed token; arguments as for `claims`."""
         table = table_of(dialect)
-        claims = self.claims(
-            table,
-            scope=scope,
-            permissions=permissions,
-            subject=subject,
-            client_id=client_id,
-            machine=machine,
-            expires_in=expires_in,
-            **more,
-        )
-        return self.sign(claims, typ=type_of(table))
+        return self.sign(self.claims(table, **arguments), typ=type_of(table))
 
-    def headers(
-        self,
-        dialect: str | Dialect = "access_token_authz",
-        *,
-        scope: str | None = None,
-        permissions: Collection[str] | None = (),
-        subject: str | None = None,
-        client_id: str = "first-party-app",
-        machine: bool = False,
-        expires_in: float = 3600,
-        **more: object,
-    ) -> dict[str, str]:
+    @taking_arguments_of(claims)
+    def headers(self, dialect: str | Dialect = "access_token_authz", **arguments: Any) -> dict[str, str]:
         """Return request headers that carry a signed token; arguments as for `claims`."""
-        token = self.token(
-            dialect,
-            scope=scope,
-            permissions=permissions,
-            subject=subject,
-            client_id=client_id,
-            machine=machine,
-            expires_in=expires_in,
-            **more,
-        )
-        return {"Authorization": f"Bearer {token}"}
+        return {"Authorization": f"Bearer {self.token(dialect, **arguments)}"}
 
     def access_token(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -110,6 +111,15 @@ def test_further_claims_go_in_and_none_takes_one_out() -> None:
     assert claims["org_id"] == "org_1"
     assert "azp" not in claims
     assert local().claims(machine=True, subject="agt_1")["sub"] == "agt_1"
+
+
+def test_all_that_make_a_token_take_the_same_arguments() -> None:
+    parameters = dict(inspect.signature(LocalIssuer.claims).parameters)
+    for method in (LocalIssuer.token, LocalIssuer.headers):
+        assert dict(inspect.signature(method).parameters) == parameters
+    own = dict(inspect.signature(LocalIssuer.access_token).parameters)
+    assert own.pop("trusted").default is None
+    assert own == parameters
 
 
 @pytest.mark.parametrize(
