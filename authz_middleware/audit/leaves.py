@@ -19,15 +19,14 @@ from ..routes import Node
 from ..routes.frameworks import is_served_as_known, is_theirs, mounted_base, wrappers
 from .entries import Kind
 from .fronts import BARE, Fronts, behind
-from .sources import Source, source_of
 
 __all__ = ["PROBE", "Part", "as_requested", "fronts_on", "kind_of", "layers_on", "parts_of"]
 
 PROBE = "\0"
 """Stands for what a client may write into a path. No exact path of `public_paths` is about that."""
 
-Part = tuple[tuple[str, ...], Access | None, Source | None]
-"""Methods of a route that state the same, what they state, and where the first of them was written."""
+Part = tuple[tuple[str, ...], Access | None, object]
+"""Methods of a route that state the same, what they state, and what serves the first of them."""
 
 
 def as_requested(template: str) -> str:
@@ -53,9 +52,9 @@ def parts_of(node: Node) -> Iterator[Part]:
     by_method = {} if guard is None else guard.by_method
     groups = _grouped({name: stated for name, stated in by_method.items() if allowed is None or name in allowed})
     for access, methods in groups.items():
-        yield tuple(sorted(methods)), access, source_of(_handler(route.endpoint, methods[0]))
+        yield tuple(sorted(methods)), access, _handler(route.endpoint, methods[0])
     if not groups:
-        yield tuple(sorted(allowed or ())), whole.access, source_of(_written(route))
+        yield tuple(sorted(allowed or ())), whole.access, _written(route)
 
 
 def layers_on(route: Any) -> Iterator[AuthzMiddleware | Guard]:

@@ -58,7 +58,7 @@ def _stack_of(app: Starlette) -> Iterator[Layer]:
     ours = [one for one in app.user_middleware if isinstance(one.cls, type) and issubclass(one.cls, AuthzMiddleware)]
     if live or ours:
         yield from live or (_construct(one, app) for one in ours)
-    else:
+    elif app.middleware_stack is None:
         yield from _hidden(app)
 
 

@@ -20,17 +20,21 @@ from .entries import Protection, RouteEntry
 from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule
 from .leaves import PROBE, as_requested, fronts_on, kind_of, layers_on, parts_of
 from .middlewares import application_of, layers_of
-from .sources import Source, source_of
+from .sources import source_of
 from .table import RouteTable
 
 __all__ = ["route_table"]
 
 
-def route_table(app: object) -> RouteTable:
+def route_table(app: object, *, sources: bool = True) -> RouteTable:
     """Return the route table of a Starlette or FastAPI application, or of a middleware around one.
 
     Does not see what handlers decide themselves (`authorize`), what a middleware answers, what an application's own
     `__call__` serves, nor routes that are added later.
+
+    Args:
+        app: the application.
+        sources: whether to look up where endpoints were written. Of classes, that takes a while.
 
     Raises:
         ConfigurationError: no routes can be seen, a decorator stands where it guards nothing, or statements contradict
@@ -41,7 +45,8 @@ def route_table(app: object) -> RouteTable:
         raise ConfigurationError(
             "no routes can be seen here; pass a Starlette or FastAPI application, or a middleware around one"
         )
-    place = _Place(fronts=behind(BARE, layers_of(app), ""), application=application_of(app))
+    fronts = behind(BARE, layers_of(app), "")
+    place = _Place(fronts=fronts, application=application_of(app), looks_up_sources=sources)
     return RouteTable(tuple(_rows(_Seen.of(router), place)))
 
 
@@ -72,6 +77,7 @@ class _Place:
         within: how much of a node's path leads here.
         application_at: how much of `shown` leads to the application.
         walked: the routers around.
+        looks_up_sources: whether rows say where their endpoints were written.
     """
 
     fronts: Fronts
@@ -82,6 +88,7 @@ class _Place:
     within: int = 0
     application_at: int = 0
     walked: tuple[Router, ...] = ()
+    looks_up_sources: bool = True
 
     def shown_at(self, node: Node) -> str:
         return self.shown + node.path[self.within :]
@@ -94,7 +101,8 @@ class _Place:
         """Return the place inside a mount."""
         shown, path = self.shown_at(node).rstrip("/"), self.path_at(node).rstrip("/")
         application = application_of(node.route)
-        return _Place(
+        return replace(
+            self,
             fronts=fronts,
             inherited=len(self.fronts),
             application=application or self.application,
@@ -102,7 +110,6 @@ class _Place:
             path=path,
             within=within,
             application_at=self.application_at if application is None else len(shown),
-            walked=self.walked,
         )
 
 
@@ -125,8 +132,8 @@ def _rows_of_node(node: Node, seen: _Seen, place: _Place) -> Iterator[RouteEntry
     if hidden is not None:
         yield from _rows(*hidden)
         return
-    for methods, access, source in parts_of(node):
-        yield from _rows_of_part(node, place, methods, access, source)
+    for methods, access, endpoint in parts_of(node):
+        yield from _rows_of_part(node, place, methods, access, endpoint)
 
 
 def _seen_by_its_middleware(node: Node, place: _Place) -> tuple[_Seen, _Place] | None:
@@ -150,7 +157,7 @@ def _seen_by_its_middleware(node: Node, place: _Place) -> tuple[_Seen, _Place] |
 
 
 def _rows_of_part(
-    node: Node, place: _Place, methods: tuple[str, ...], own: Access | None, source: Source | None
+    node: Node, place: _Place, methods: tuple[str, ...], own: Access | None, endpoint: object
 ) -> Iterator[RouteEntry]:
     """Yield the row of methods of a route that state the same, and of what a middleware on the route opens beside."""
     kind, shown = kind_of(node.route), place.shown_at(node)
@@ -163,14 +170,15 @@ def _rows_of_part(
     if on_route is not None:
         inner = rule(*on_route, path)
         ruling = inner if is_first else ruling.and_then(inner)
-    row = _entry(place, ruling, kind=kind, methods=methods, path=shown, source=source, route=node.route)
+    row = _entry(place, ruling, endpoint, kind=kind, methods=methods, path=shown, route=node.route)
     yield row
     if on_route is not None and is_first and kind == "application":
         around = replace(place, fronts=on_route[0], shown=shown.rstrip("/"), path=at)
         yield from _rows_of_public_paths(around, around.fronts[1:], [row])
 
 
-def _entry(place: _Place, ruling: Ruling, *, path: str, **fields: Any) -> RouteEntry:
+def _entry(place: _Place, ruling: Ruling, endpoint: object = None, *, path: str, **fields: Any) -> RouteEntry:
+    """Return a row. `endpoint` is what a source line can be told of; None: nothing."""
     middleware = place.fronts[-1].middleware
     return RouteEntry(
         path=path,
@@ -178,6 +186,7 @@ def _entry(place: _Place, ruling: Ruling, *, path: str, **fields: Any) -> RouteE
         admits=ruling.admits,
         protection=ruling.protection,
         is_public_path=ruling.is_public_path,
+        source=source_of(endpoint) if place.looks_up_sources and endpoint is not None else None,
         undecorated=None if middleware is None else middleware.undecorated,
         application=place.application,
         local_path=path[place.application_at :],
@@ -193,8 +202,8 @@ def _rows_of_default(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
     guard = seen.guards.get(id(seen.router))
     if guard is not None:
         ruling = rule(place.fronts, guard.stated.access, f"{place.path}/{PROBE}")
-        source = source_of(seen.router.default)
-        yield _entry(place, ruling, kind="page", methods=(), path=f"{place.shown}/", source=source, route=seen.router)
+        path = f"{place.shown}/"
+        yield _entry(place, ruling, seen.router.default, kind="page", methods=(), path=path, route=seen.router)
 
 
 def _rows_of_frontends(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
@@ -212,7 +221,7 @@ def _rows_of_frontends(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
                 ruling = rule(place.fronts, own, f"{place.path}{path}/{PROBE}").limited_to(needed)
                 methods = tuple(sorted(frontend.methods))
                 path = place.shown + path or "/"
-                yield _entry(place, ruling, kind="page", methods=methods, path=path, source=None, route=frontend)
+                yield _entry(place, ruling, kind="page", methods=methods, path=path, route=frontend)
 
 
 def _rows_of_public_paths(place: _Place, fronts: Fronts, rows: Sequence[RouteEntry]) -> Iterator[RouteEntry]:
@@ -223,7 +232,7 @@ def _rows_of_public_paths(place: _Place, fronts: Fronts, rows: Sequence[RouteEnt
         is_shown = any(_shows(row, _after_host(whole)) for row in rows)
         ruling = rule(place.fronts, None, place.path + path.replace("*", PROBE))
         if not is_shown and ruling.protection is Protection.ENFORCED and isinstance(ruling.admits, Public):
-            yield _entry(place, ruling, kind="path", methods=(), path=whole, source=None, route=None)
+            yield _entry(place, ruling, kind="path", methods=(), path=whole, route=None)
 
 
 def _shows(row: RouteEntry, public_path: str) -> bool:

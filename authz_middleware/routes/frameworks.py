@@ -23,6 +23,7 @@ __all__ = [
     "fields_of",
     "find_router",
     "flatten",
+    "included_in",
     "inclusions_of",
     "is_served_as_known",
     "is_theirs",
@@ -124,14 +125,20 @@ def pages_of(router: Router) -> Iterable[Any]:
     return pages
 
 
+def included_in(route: object) -> Router | None:
+    """Return the router that FastAPI's `include_router` put in as this route; None: it is another kind of route."""
+    included = getattr(route, "original_router", None)
+    return included if isinstance(included, Router) else None
+
+
 def inclusions_of(router: Router) -> Iterator[tuple[str, tuple[Any, ...], Router]]:
     """Yield every router included in one (FastAPI's `include_router`): under what prefix, with what dependencies.
 
     FastAPI's own list of included frontend pages must not be asked for before they are armed: it keeps what it finds.
     """
     for route in router.routes:
-        included, context = getattr(route, "original_router", None), getattr(route, "include_context", None)
-        if isinstance(included, Router) and context is not None:
+        included, context = included_in(route), getattr(route, "include_context", None)
+        if included is not None and context is not None:
             calls = tuple(dependency.dependency for dependency in context.dependencies)
             yield context.prefix, calls, included
             for prefix, more, deeper in inclusions_of(included):

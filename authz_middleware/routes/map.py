@@ -22,6 +22,7 @@ from ..policy import Access, Policy, Public, suggest
 from .dependencies import dependency_faults
 from .frameworks import (
     flatten,
+    included_in,
     is_served_as_known,
     mounted,
     mounted_base,
@@ -198,8 +199,8 @@ class RouteMap:
         for page in pages_of(router):
             self.pages.append(Node(page, prefix + "/", self._arm(page, router)))
         for route in router.routes:
-            included = getattr(route, "original_router", None)
-            if isinstance(included, Router):
+            included = included_in(route)
+            if included is not None:
                 self._watch(included, prefix)
 
     def _visit(self, route: Any, router: Router, prefix: str, *, covered: bool) -> Node:
