@@ -9,23 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from starlette.authentication import UnauthenticatedUser
-from starlette.datastructures import Headers
 from starlette.types import Scope, Send
 
+from .asking import ScopeRequest
 from .challenge import Challenger, send_refusal
 from .credentials import Caller, Credentials
 from .errors import ConfigurationError, InsufficientScope, MissingToken, NoPolicy, Refused
 from .observation import Observation
 from .policy import (
     AUTHENTICATED,
+    NOTHING_CHECKED,
     PUBLIC,
     Access,
-    AccessRequest,
     Decision,
     Policy,
     Public,
@@ -35,7 +34,6 @@ from .policy import (
     run_checks_now,
     suggest,
 )
-from .policy.core import NOTHING_CHECKED
 from .token import AccessToken
 
 __all__ = [
@@ -52,26 +50,6 @@ SCOPE_KEY = "authz_middleware"
 _current: ContextVar[RequestContext | None] = ContextVar("authz_middleware", default=None)
 
 
-@dataclass(frozen=True, slots=True)
-class ScopeRequest:
-    """What policies are asked about: the token, and the request as its ASGI scope has it by now."""
-
-    token: AccessToken
-    scope: Scope
-    trusts_several: bool
-
-    @property
-    def path_params(self) -> Mapping[str, Any]:
-        """The parameters of the path, as far as it was routed."""
-        params: Mapping[str, Any] = self.scope.get("path_params") or {}
-        return params
-
-    @property
-    def headers(self) -> Headers:
-        """The request's headers."""
-        return Headers(scope=self.scope) if "headers" in self.scope else Headers()
-
-
 class TokenUse(Enum):
     """Whether what a route calls takes the token as an argument, and could do without."""
 
@@ -86,20 +64,20 @@ class RequestContext:
     Attributes:
         token: the validated token; None for an anonymous caller.
         challenger: how this application words refusals.
+        scope: the ASGI scope of the request, as far in as a decision stood.
         decided: whether access was granted by a policy, `@public` or a public path. Without it no answer may leave.
         started: whether the response has begun, after which no refusal can be sent.
         refusal: the latest refusal raised for this request.
     """
 
     __slots__ = (
-        "_checked",
         "_closed",
         "_cover",
+        "_held",
         "_met",
         "_observation",
         "_public_path",
         "_token_use",
-        "_trusts_several",
         "_undecorated",
         "challenger",
         "decided",
@@ -116,7 +94,6 @@ class RequestContext:
         *,
         undecorated: Access | None = None,
         public_path: str | None = None,
-        trusts_several: bool = False,
         observation: Observation | None = None,
     ) -> None:
         self.token = token
@@ -130,16 +107,16 @@ class RequestContext:
         self._observation = Observation.unheard() if observation is None else observation
         self._cover: tuple[Access, bool] | None = None  # what a mount around stated, and whether it was met
         self._met: list[tuple[Access, Mapping[str, Any] | None]] = []
-        self._checked = NOTHING_CHECKED  # checks that held so far
-        self._trusts_several = trusts_several
+        self._held = NOTHING_CHECKED  # the terms by which mounts and routes granted access, for whoever listens
         self._token_use = TokenUse.REQUIRED
         self._closed = False
-        self._observation.explain = self._explain
         if public_path is not None:
-            self._observation.pend(PUBLIC)
+            self._observation.pend(PUBLIC, None)
+
+    # --- what functions and handlers ask for --------------------------------------------------------------------------
 
     def enforce(self, access: Access, scope: Scope | None = None) -> None:
-        """Grant what a route states, or refuse. What was granted once is not decided again.
+        """Grant what a decorator states, or refuse. What was granted once is not decided again.
 
         `scope` is the ASGI scope of the request as far as it was routed. Nothing is waited for here: an async check
         counts as not met. Where that can be waited for, call `enforce_checked`.
@@ -148,22 +125,22 @@ class RequestContext:
             MissingToken: the caller is anonymous.
             InsufficientScope: the policy is not met.
         """
-        if not self._has_met(access, scope):
-            self._enforce(access, scope, self._checked_now(access, scope))
+        if not self._has_met(access, scope) and isinstance(access, Policy):
+            self._enforce(access, scope, self._run_checks_now(access, scope))
 
     async def enforce_checked(self, access: Access, scope: Scope | None = None) -> None:
-        """Grant what a route states, or refuse; as `enforce`, with its checks run.
+        """Grant what a decorator states, or refuse; as `enforce`, with its checks run.
 
         Raises:
             MissingToken: the caller is anonymous.
             InsufficientScope: the policy is not met.
         """
-        if not self._has_met(access, scope):
-            self._enforce(access, scope, await self.run_checks(access, scope))
+        if not self._has_met(access, scope) and isinstance(access, Policy):
+            self._enforce(access, scope, await self._run_checks(access, scope))
 
-    def _enforce(self, access: Access, scope: Scope | None, checked: frozenset[Term]) -> None:
-        if self._meet(access, scope, checked) and not isinstance(access, Public):
-            self._observation.allowed(access)
+    def _enforce(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> None:
+        self._grant(policy, scope, checked)
+        self._met.append((policy, self._asked_with(policy, scope)))
 
     def authorize_now(self, policy: Policy, scope: Scope | None = None) -> None:
         """Grant what a handler asks for, or refuse. Not remembered: a connection may ask for ever, each time anew.
@@ -174,7 +151,8 @@ class RequestContext:
             MissingToken: the caller is anonymous.
             InsufficientScope: the policy is not met.
         """
-        self._authorize(policy, scope, self._checked_now(policy, scope))
+        self._observation.tell_pending()
+        self._grant(policy, scope, self._run_checks_now(policy, scope))
 
     async def authorize(self, policy: Policy, scope: Scope | None = None) -> None:
         """Grant what a handler asks for, or refuse; as `authorize_now`, with its checks run.
@@ -183,12 +161,8 @@ class RequestContext:
             MissingToken: the caller is anonymous.
             InsufficientScope: the policy is not met.
         """
-        self._authorize(policy, scope, await self.run_checks(policy, scope))
-
-    def _authorize(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> None:
         self._observation.tell_pending()
-        if self._meet(policy, scope, checked, remember=False):
-            self._observation.allowed(policy)
+        self._grant(policy, scope, await self._run_checks(policy, scope))
 
     def allows(self, policy: Policy) -> bool:
         """Tell whether a policy is met, without refusing or telling anybody. An async check counts as not met."""
@@ -196,30 +170,53 @@ class RequestContext:
         request = self._request(None)
         return request is not None and policy.allows(request, run_checks_now(policy, request))
 
-    async def run_checks(self, access: Access | None, scope: Scope | None = None) -> frozenset[Term]:
-        """Run what of a policy is decided by the application's own functions, and return which of them hold."""
-        request = self._request(scope)
-        if request is None or not isinstance(access, Policy) or not access.has_checks:
-            return NOTHING_CHECKED
+    # --- deciding -----------------------------------------------------------------------------------------------------
+
+    async def run_checks(self, policy: Policy, scope: Scope) -> frozenset[Term]:
+        """Return which checks of what a route states hold; none if it was met before, and needs no answer."""
+        return NOTHING_CHECKED if self._has_met(policy, scope) else await self._run_checks(policy, scope)
+
+    async def _run_checks(self, policy: Policy, scope: Scope | None) -> frozenset[Term]:
         self._check_open()
-        return await run_checks(access, request)
-
-    def _checked_now(self, access: Access, scope: Scope | None) -> frozenset[Term]:
         request = self._request(scope)
-        return (
-            run_checks_now(access, request) if request is not None and isinstance(access, Policy) else NOTHING_CHECKED
-        )
+        return NOTHING_CHECKED if request is None else await run_checks(policy, request)
 
-    def _request(self, scope: Scope | None) -> AccessRequest | None:
+    def _run_checks_now(self, policy: Policy, scope: Scope | None) -> frozenset[Term]:
+        request = self._request(scope)
+        return NOTHING_CHECKED if request is None else run_checks_now(policy, request)
+
+    def _request(self, scope: Scope | None) -> ScopeRequest | None:
         """Return what policies are asked about; None for an anonymous caller."""
-        if self.token is None:
-            return None
-        return ScopeRequest(self.token, self.scope if scope is None else scope, self._trusts_several)
+        return None if self.token is None else ScopeRequest(self.token, self.scope if scope is None else scope)
 
-    def _explain(self, policy: Policy) -> Decision | None:
-        """Return a policy's own answer, for whoever listens."""
-        request = self._request(None)
-        return None if request is None else conclude(policy, request, self._checked)
+    def _grant(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> None:
+        """Grant what is met, and tell; where refusals are carried out, raise what is not."""
+        request = self._request(scope)
+        if self._is_met(policy, request, checked):
+            self._observation.allowed(policy, request, checked)
+
+    def _is_met(self, policy: Policy, request: ScopeRequest | None, checked: frozenset[Term]) -> bool:
+        """Tell whether a policy is met; where refusals are carried out, it is or this raises."""
+        self._check_open()
+        is_met = request is not None and policy.allows(request, checked)
+        if request is None:
+            self._refuse(MissingToken(suggest(policy)[1]), policy)
+        elif not is_met:
+            decision = conclude(policy, request, checked)
+            self._refuse(InsufficientScope(decision.required, decision.scope), policy, decision)
+        self.decided = True
+        self.refusal = None  # a handler has dealt with it
+        return is_met
+
+    def _has_met(self, access: Access, scope: Scope | None) -> bool:
+        """Tell whether just this was met before. What asks for path parameters counts for these parameters only."""
+        self._check_open()
+        return any(met is access and then == self._asked_with(access, scope) for met, then in self._met)
+
+    def _asked_with(self, access: Access, scope: Scope | None) -> Mapping[str, Any] | None:
+        if isinstance(access, Public) or not access.asks_request:
+            return None
+        return dict((self.scope if scope is None else scope).get("path_params") or {})
 
     def _check_open(self) -> None:
         if self._closed:
@@ -227,28 +224,7 @@ class RequestContext:
                 "a guarded function was called after its request had ended; call it within the request"
             )
 
-    def _has_met(self, access: Access, scope: Scope | None) -> bool:
-        """Tell whether just this was met before. What asks for path parameters counts for these parameters only."""
-        self._check_open()
-        asked = self._asked_with(access, scope)
-        return any(access is met and asked == then for met, then in self._met)
-
-    def _asked_with(self, access: Access, scope: Scope | None) -> Mapping[str, Any] | None:
-        if isinstance(access, Public) or not access.asks_request:
-            return None
-        return dict((self.scope if scope is None else scope).get("path_params") or {})
-
-    def _meet(self, access: Access, scope: Scope | None, checked: frozenset[Term], *, remember: bool = True) -> bool:
-        """Decide, and tell whether anything new was granted."""
-        self._checked |= checked
-        is_new = not self._has_met(access, scope)
-        is_granted = is_new and (isinstance(access, Public) or self._check(access, scope, checked))
-        if is_new and remember:
-            self._met.append((access, self._asked_with(access, scope)))
-        if not isinstance(access, Public):  # that a helper is public opens no answer; a route's guard does
-            self.decided = True
-            self.refusal = None  # a handler has dealt with it
-        return is_granted
+    # --- the token ----------------------------------------------------------------------------------------------------
 
     def require_token(self) -> AccessToken:
         """Return the token.
@@ -271,29 +247,29 @@ class RequestContext:
         may_be_missing = {TokenUse.OPTIONAL} if access is None else {TokenUse.OPTIONAL, TokenUse.NONE}
         return None if self.token is None and self._token_use in may_be_missing else self.require_token()
 
-    def _check(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> bool:
-        """Tell whether a policy is met; where refusals are carried out, it is or this raises."""
-        request = self._request(scope)
-        if request is None:
-            self._refuse(MissingToken(suggest(policy)[1]), policy)
-            return False
-        if not policy.allows(request, checked):
-            decision = conclude(policy, request, checked)
-            self._refuse(InsufficientScope(decision.required, decision.scope), policy)
-            return False
-        return True
+    # --- refusals -----------------------------------------------------------------------------------------------------
 
-    def _refuse(self, refused: Refused, access: Access | None) -> None:
+    def _refuse(self, refused: Refused, access: Access | None, decision: Decision | None = None) -> None:
         """Raise a refusal; where refusals are only reported, tell of it."""
         if self._observation.enforces:
-            raise self._noted(refused, access)
-        self._observation.refused(refused, access)
+            raise self._noted(refused, access, decision)
+        self._observation.refused(refused, access, decision)
 
-    def _noted(self, refused: Refused, access: Access | None = None) -> Refused:
+    def _noted(self, refused: Refused, access: Access | None = None, decision: Decision | None = None) -> Refused:
         """Tell of a refusal and remember it: an error handler further in may answer 500 before it has travelled out."""
         self.refusal = refused
-        self._observation.refused(refused, access, enforced=True)
+        self._observation.refused(refused, access, decision, enforced=True)
         return refused
+
+    def refuse_undecorated(self) -> None:
+        """Refuse what states nothing and no route decides for; where refusals are only reported, tell of it.
+
+        Raises:
+            MissingToken: the caller is anonymous.
+            NoPolicy: nobody may call it, whatever the token.
+        """
+        self._check_open()
+        self._refuse(MissingToken() if self.token is None else NoPolicy(), None)
 
     def refusal_of_undecided(self) -> Refused | None:
         """Tell of an answer nobody decided on, and return what to say instead; None where that is only reported."""
@@ -310,6 +286,8 @@ class RequestContext:
         """Note that a refusal is being answered, which the application may have raised by itself."""
         self._observation.answered(refused)
 
+    # --- routes and mounts --------------------------------------------------------------------------------------------
+
     @contextmanager
     def enforced_route(
         self,
@@ -323,16 +301,20 @@ class RequestContext:
     ) -> Iterator[None]:
         """Decide for a route or mount: `access` is all that it states, `pieces` what its wrappers will ask for again.
 
-        A route that states nothing is covered by a mount around it that did, or by `public_paths`; else it is refused,
-        or open to any valid token where the application says so. `covers` makes this decision such a cover, for what
-        runs within; a route covers nothing, so that what it dispatches to elsewhere must state something itself.
+        `checked` are the checks that hold for it, see `run_checks`. A route that states nothing is covered by a mount
+        around it that did, or by `public_paths`; else it is refused, or open to any valid token where the application
+        says so. `covers` makes this decision such a cover, for what runs within; a route covers nothing, so that what
+        it dispatches to elsewhere must state something itself.
         """
         cover, use, outer = self._cover, self._token_use, self.scope
         self.scope = scope
-        granted = self._decide_route(access, scope, checked)
-        if granted is not None:
+        request = self._request(scope)
+        is_new = access is None or not self._has_met(access, scope)
+        granted = self._decide_route(access, request, checked) if is_new else access
+        if granted is not None and is_new:
+            self._note_held(granted, request, checked)
             tell = self._observation.pend if covers else self._observation.allowed
-            tell(granted, is_covered=cover is not None)
+            tell(granted, request, self._held, is_covered=cover is not None)
         self._met += [(piece, self._asked_with(piece, scope)) for piece in pieces]
         self.decided = True
         self._cover = None if not covers else cover if access is None else (access, granted is not None)
@@ -344,20 +326,26 @@ class RequestContext:
             if covers:
                 self._observation.tell_pending()
 
-    def _decide_route(self, access: Access | None, scope: Scope, checked: frozenset[Term]) -> Access | None:
+    def _decide_route(
+        self, access: Access | None, request: ScopeRequest | None, checked: frozenset[Term]
+    ) -> Access | None:
         """Return what granted access; None: nothing did, which is only so where refusals are reported and no more."""
         if access is None and self._cover is not None:
             return self._cover[0] if self._cover[1] else None
-        if access is None and scope.get("path", "") == self._public_path:
+        if access is None and self.scope.get("path", "") == self._public_path:
             return PUBLIC
         access = self._undecorated if access is None else access
-        if access is not None:
-            return access if self._meet(access, scope, checked) else None
-        if self.token is None:
-            self._refuse(MissingToken(), None)
-        else:
-            self._refuse(NoPolicy(), None)
-        return None
+        if isinstance(access, Policy):
+            return access if self._is_met(access, request, checked) else None
+        self._check_open()
+        if access is None:
+            self._refuse(MissingToken() if request is None else NoPolicy(), None)
+        return access
+
+    def _note_held(self, access: Access, request: ScopeRequest | None, checked: frozenset[Term]) -> None:
+        """Remember which terms hold here: further in, path parameters of the same names may say something else."""
+        if request is not None and isinstance(access, Policy) and self._observation.wants_detail:
+            self._held |= checked.union(term for term in access.terms if term.holds(request))
 
     def hand_over(self) -> None:
         """Leave the decision to a middleware further in, which validates anew."""
@@ -373,6 +361,7 @@ class RequestContext:
         self._observation.end()
         self.refusal = None  # its traceback leads back here
         self.scope = {}
+        self._met = []
 
     @property
     def is_open(self) -> bool:

@@ -12,8 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .context import TokenUse, context_of, refuse
 from .errors import Refused
-from .policy import Access, Policy
-from .policy.core import NOTHING_CHECKED
+from .policy import NOTHING_CHECKED, Access, Policy
 
 __all__ = ["Guard", "Stated"]
 
@@ -22,16 +21,18 @@ __all__ = ["Guard", "Stated"]
 class Stated:
     """What a route states: `access` altogether (None: nothing), `pieces` what its wrappers will ask for again.
 
-    `token_use`: whether its handler, or a dependency of its, takes the token as an argument.
+    `token_use`: whether its handler, or a dependency of its, takes the token as an argument. `to_check`: the policy, if
+    it asks functions of the application's own.
     """
 
     access: Access | None
     pieces: tuple[Access, ...] = ()
     token_use: TokenUse = TokenUse.NONE
-    has_checks: bool = field(init=False)
+    to_check: Policy | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "has_checks", isinstance(self.access, Policy) and self.access.has_checks)
+        has_checks = isinstance(self.access, Policy) and self.access.has_checks
+        object.__setattr__(self, "to_check", self.access if has_checks else None)
 
 
 class Guard:
@@ -77,7 +78,8 @@ class Guard:
             return
         context = context_of(scope)
         try:
-            checked = await context.run_checks(stated.access, scope) if stated.has_checks else NOTHING_CHECKED
+            to_check = stated.to_check
+            checked = NOTHING_CHECKED if to_check is None else await context.run_checks(to_check, scope)
             with context.enforced_route(
                 stated.access,
                 stated.pieces,

@@ -17,6 +17,7 @@ from .dialects import AUTH0, DIALECTS, ClientClasses, Dialect
 from .errors import ConfigurationError
 from .keys import Fetch, KeySettings, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url
 from .keys.clients import AsyncClient, is_client
+from .token import IssuerTrust
 
 __all__ = ["ClaimNames", "TrustedIssuer"]
 
@@ -155,6 +156,13 @@ class TrustedIssuer:
             )
         options.setdefault("dialects", AUTH0)
         return cls(f"https://{domain}/", audience, **options)
+
+    def trust(self, *, among_several: bool) -> IssuerTrust:
+        """Return what this issuer is trusted with. `among_several`: whether others are trusted, too."""
+        settings = self.settings
+        return IssuerTrust(
+            among_several=among_several, tenants_listed=settings.tenants is not None, grantable=settings.grants
+        )
 
     @property
     def key_identity(self) -> object:

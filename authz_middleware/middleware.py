@@ -210,7 +210,6 @@ class AuthzMiddleware:
             challenger,
             undecorated=self.undecorated,
             public_path=public_path,
-            trusts_several=self.validator.trusts_several,
             observation=observation,
         )
         app = self.app if route_map is not None else self._guarded_whole(scope)

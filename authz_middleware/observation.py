@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from .errors import Refused
 from .observe import Observer, RequestDecision
-from .policy import Access, Decision, Policy
+from .policy import NOTHING_CHECKED, Access, AccessRequest, Decision, Policy, Term, conclude
 from .token import AccessToken
 
 __all__ = ["Destination", "Observation"]
@@ -45,12 +44,9 @@ class Observation:
         method: of the request; None for a WebSocket.
         destination: where it leads.
         token: the validated token; None for an anonymous caller.
-
-    Attributes:
-        explain: returns a policy's own answer for this request, with reasons; None where there is none yet.
     """
 
-    __slots__ = ("_destination", "_is_settled", "_latest", "_method", "_observer", "_pending", "_token", "explain")
+    __slots__ = ("_destination", "_is_settled", "_latest", "_method", "_observer", "_pending", "_token")
 
     def __init__(
         self, observer: Observer, method: str | None, destination: Destination, token: AccessToken | None
@@ -59,10 +55,9 @@ class Observation:
         self._method = method
         self._destination = destination
         self._token = token
-        self._pending: tuple[Access, bool] | None = None
+        self._pending: tuple[Access, AccessRequest | None, frozenset[Term], bool] | None = None
         self._latest: Refused | None = None
         self._is_settled = False
-        self.explain: Callable[[Policy], Decision | None] = _unexplained
 
     @classmethod
     def unheard(cls) -> Observation:
@@ -76,34 +71,65 @@ class Observation:
         """Whether refusals are carried out."""
         return self._observer.enforce
 
-    def allowed(self, access: Access, *, is_covered: bool = False) -> None:
-        """Tell that access was granted. `is_covered`: mounts around have stated something, too."""
+    @property
+    def wants_detail(self) -> bool:
+        """Whether anybody will read why a policy is met."""
+        return not self._is_settled and self._observer.wants_detail
+
+    def allowed(
+        self,
+        access: Access,
+        request: AccessRequest | None,
+        held: frozenset[Term] = NOTHING_CHECKED,
+        *,
+        is_covered: bool = False,
+    ) -> None:
+        """Tell that access was granted: to whom (None: to the anonymous), and by which terms, besides those still met.
+
+        `is_covered`: mounts around have stated something, too.
+        """
         self._pending = None
         if not self._is_settled and self._observer.sees_allowed:
             whole = self._destination.access if is_covered else None
-            self._tell(access if whole is None else whole, None, enforced=self.enforces)
+            told = access if whole is None else whole
+            self._tell(told, None, self._explained(told, request, held), enforced=self.enforces)
 
-    def pend(self, access: Access, *, is_covered: bool = False) -> None:
+    def pend(
+        self,
+        access: Access,
+        request: AccessRequest | None,
+        held: frozenset[Term] = NOTHING_CHECKED,
+        *,
+        is_covered: bool = False,
+    ) -> None:
         """Tell later that access was granted here, unless something further in decides."""
-        self._pending = (access, is_covered)
+        self._pending = (access, request, held, is_covered)
 
     def tell_pending(self) -> None:
         """Tell what was to be told later."""
         if self._pending is not None:
-            access, is_covered = self._pending
-            self.allowed(access, is_covered=is_covered)
+            access, request, held, is_covered = self._pending
+            self.allowed(access, request, held, is_covered=is_covered)
 
-    def refused(self, refused: Refused, access: Access | None = None, *, enforced: bool | None = None) -> None:
+    def refused(
+        self,
+        refused: Refused,
+        access: Access | None = None,
+        detail: Decision | None = None,
+        *,
+        enforced: bool | None = None,
+    ) -> None:
         """Tell that access was refused, or would have been. What follows from the latter is not told.
 
-        `enforced`: what is refused whatever the observer says; by default, what it says.
+        `detail` is the answer of the policy that refused. `enforced`: what is refused whatever the observer says; by
+        default, what it says.
         """
         self._pending = None
         self._latest = refused
         if not self._is_settled:
             enforced = self.enforces if enforced is None else enforced
             self._is_settled = not enforced
-            self._tell(access, refused, enforced=enforced)
+            self._tell(access, refused, detail, enforced=enforced)
 
     def answered(self, refused: Refused) -> None:
         """Tell of a refusal that is being answered, unless it was told when it was raised."""
@@ -115,9 +141,14 @@ class Observation:
         self._is_settled = True
         self._destination, self._token = NOWHERE, None
         self._pending = self._latest = None
-        self.explain = _unexplained
 
-    def _tell(self, policy: Access | None, refused: Refused | None, *, enforced: bool) -> None:
+    def _explained(self, access: Access, request: AccessRequest | None, held: frozenset[Term]) -> Decision | None:
+        """Return a policy's own answer, if somebody reads it."""
+        if request is None or not isinstance(access, Policy) or not self.wants_detail:
+            return None
+        return conclude(access, request, held)
+
+    def _tell(self, policy: Access | None, refused: Refused | None, detail: Decision | None, *, enforced: bool) -> None:
         token = self._token
         read = token if token is not None else refused
         self._observer.tell(
@@ -132,13 +163,9 @@ class Observation:
                 issuer=None if read is None else read.issuer,
                 dialect=None if read is None else read.dialect,
                 token=token,
-                detail=self.explain(policy) if self._observer.wants_detail and isinstance(policy, Policy) else None,
+                detail=detail,
             )
         )
-
-
-def _unexplained(_: Policy) -> None:
-    return None
 
 
 def _told_method(method: str | None) -> str:

@@ -13,7 +13,7 @@ from .context import TokenUse
 from .errors import ConfigurationError
 from .issuers import TrustedIssuer
 from .metadata import ProtectedResource
-from .policy import Access, Kind, Policy, Term
+from .policy import Access, ClaimTerm, Kind, Policy, Term
 from .public_paths import PublicPaths
 from .routes import FASTAPI_DOCS, Node, RouteMap, router_of
 
@@ -67,20 +67,31 @@ def announce_unclaimed(accesses: Iterable[Access], issuers: Sequence[TrustedIssu
             )
 
 
-def check_policies(accesses: Iterable[Access], issuers: Iterable[TrustedIssuer]) -> None:
+def check_policies(accesses: Iterable[Access], issuers: Sequence[TrustedIssuer]) -> None:
     """Refuse policies that cannot be meant with the issuers that are trusted here.
 
     Raises:
-        ConfigurationError: a name that several issuers could give does not say whose it is, or names none of them.
+        ConfigurationError: a name that several issuers could give does not say whose it is, or names none of them; a
+            claim that carries grants is read as if every value there counted.
     """
-    trusted = {issuer.issuer for issuer in issuers}
-    terms = _terms_of(accesses)
-    unsaid = [term for term in terms if term.needs_issuer and term.issuer is None and len(trusted) > 1]
-    foreign = [term for term in terms if term.issuer is not None and term.issuer not in trusted]
-    faults = [f"{term!r}: several issuers are trusted, and each may give this name; add issuer=…" for term in unsaid]
-    faults += [f"{term!r}: issuer= names none that is trusted here; write its `iss` to the letter" for term in foreign]
+    faults = [fault for term in _terms_of(accesses) for fault in _term_faults(term, issuers)]
     if faults:
         raise ConfigurationError(*faults)
+
+
+def _term_faults(term: Term, issuers: Sequence[TrustedIssuer]) -> Iterator[str]:
+    names = {issuer.issuer for issuer in issuers}
+    if any(term.lacks_issuer(issuer.trust(among_several=len(names) > 1)) for issuer in issuers):
+        more = ", or limit every issuer to its own with tenants=" if term.kind is Kind.TENANT else ""
+        yield f"{term!r}: several issuers are trusted, and each may give this name; add issuer=…{more}"
+    if term.issuer is not None and term.issuer not in names:
+        yield f"{term!r}: issuer= names none that is trusted here; write its `iss` to the letter"
+    dialects = [dialect for issuer in _meant(term, issuers) for dialect in issuer.settings.dialects]
+    if isinstance(term, ClaimTerm) and any(term.path in dialect.grant_claims for dialect in dialects):
+        yield (
+            f"{term!r} reads a claim that carries grants, and not every value there counts; write requires(…), "
+            "policy.permission(…), policy.role(…) or policy.group(…)"
+        )
 
 
 def _advice_on(issuer: TrustedIssuer) -> Iterator[str]:
@@ -105,8 +116,12 @@ def _terms_of(accesses: Iterable[Access]) -> list[Term]:
 
 def _is_read(term: Term, argument: str, issuers: Iterable[TrustedIssuer]) -> bool:
     """Tell whether some dialect of an issuer that the term is about has a claim for it, by its table or by argument."""
-    meant = (issuer for issuer in issuers if term.issuer in {None, issuer.issuer})
-    return any(getattr(dialect, argument) for issuer in meant for dialect in issuer.settings.dialects)
+    return any(getattr(dialect, argument) for issuer in _meant(term, issuers) for dialect in issuer.settings.dialects)
+
+
+def _meant(term: Term, issuers: Iterable[TrustedIssuer]) -> Iterator[TrustedIssuer]:
+    """Yield the issuers whose tokens a term is about."""
+    return (issuer for issuer in issuers if term.issuer in {None, issuer.issuer})
 
 
 # --- only reporting ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-__all__ = ["OIDC_SCOPES", "AccessToken", "Grant", "GrantRule", "GrantSet", "Source"]
+__all__ = ["OIDC_SCOPES", "AccessToken", "Grant", "GrantRule", "GrantSet", "IssuerTrust", "Source"]
 
 OIDC_SCOPES = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 """Scopes that ask for identity data, not for rights on an API (OpenID Connect Core sections 3.1.2.1, 5.4, 11)."""
@@ -88,6 +88,23 @@ class GrantSet:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerTrust:
+    """What the application trusted a token's issuer with when it was accepted. Policies ask it.
+
+    Attributes:
+        among_several: whether other issuers are trusted, too: then each of them may give the same names.
+        tenants_listed: whether the issuer is trusted for certain tenants only (`tenants=`).
+        grantable: the grants it may assert (`grants=`); None: any.
+        grant_claims: the claims that grants were read from, as paths.
+    """
+
+    among_several: bool = False
+    tenants_listed: bool = False
+    grantable: frozenset[str] | None = None
+    grant_claims: frozenset[tuple[str, ...]] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:
     """A validated access token. Times are epoch seconds; `claims` is the whole payload, deeply read-only.
 
@@ -103,6 +120,7 @@ class AccessToken:
         dialect: name of the table the token was read with.
         is_machine: whether the token belongs to an application instead of a user. Unknown counts as user.
         grants: the grants with their sources.
+        trust: what its issuer was trusted with; a token made by hand is its only issuer's. Says nothing of who it is.
     """
 
     issuer: str
@@ -118,6 +136,7 @@ class AccessToken:
     is_machine: bool
     claims: Mapping[str, object] = field(repr=False, hash=False)
     grants: GrantSet
+    trust: IssuerTrust = field(default=IssuerTrust(), repr=False, compare=False)
 
     @property
     def identity(self) -> tuple[str, str]:

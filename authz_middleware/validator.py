@@ -75,7 +75,6 @@ class AccessTokenValidator:
         self._by_issuer: dict[str, list[Dialect]] = {}
         for issuer in self.issuers:
             self._by_issuer.setdefault(issuer.issuer, []).extend(issuer.settings.dialects)
-        self.trusts_several = len(self._by_issuer) > 1
 
     async def warm_up(self) -> tuple[str, ...]:
         """Have every issuer's keys before the first token needs them. Return the issuers whose keys cannot be had.
@@ -134,7 +133,7 @@ class AccessTokenValidator:
                 identity,
                 trusted.settings.clients,
                 rbac_enforced=trusted.rbac_enforced,
-                grants=trusted.settings.grants,
+                trust=trusted.trust(among_several=len(self._by_issuer) > 1),
             )
         except Refused as refused:
             refused.issuer = trusted.issuer  # how far validation came, for whoever operates this

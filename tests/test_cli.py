@@ -342,7 +342,10 @@ def test_the_reason_is_the_answer_s_own_or_the_policy_s(world: World) -> None:
     )
     assert refused.why == "The access token has expired."
     assert granted.why == "'read:orders' is in scope"
-    assert third_party.why == ("'create:orders' is in permission but not in scope, and this client is third-party")
+    assert third_party.why == (
+        "'create:orders' is in permissions but not in scope, and this client is third-party, so only what stands in "
+        "both counts"
+    )
     assert anonymous.why == "the route is public"
 
 

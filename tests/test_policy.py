@@ -28,7 +28,7 @@ from authz_middleware.policy import (
     scope,
     suggest,
 )
-from authz_middleware.policy.core import MAX_ALTERNATIVES
+from authz_middleware.policy.alternatives import MAX_ALTERNATIVES
 from authz_middleware.token import OIDC_SCOPES, GrantRule, GrantSet, Source
 
 from .apps import asking, grants
@@ -412,76 +412,7 @@ def test_a_decision_names_what_is_missing_where_least_is() -> None:
     assert decision.scope == ("d", "e")
 
 
-ABSENT = (
-    "the user's token carries no permissions claim, though its dialect has one; switch on RBAC and “Add Permissions in "
-    "the Access Token” at the authorization server"
-)
-UNSTATED = (
-    "this client is read as third-party, because neither third_party_clients= nor first_party_clients= is given "
-    "(if it is your own: say third_party_clients=…, an empty set if there are none)"
-)
-RBAC_OFF = "the issuer does not enforce RBAC, so a user's scope is no entitlement"
 NONE: frozenset[str] = frozenset()
-
-
-@pytest.mark.parametrize(
-    ("term", "held", "why"),
-    [
-        (grant("x"), grants("y"), "'x' is in none of the token's claims"),
-        (role("x"), grants("x", "x"), "role('x') is not among the token's roles"),
-        (scope("x"), grants("", "x"), "scope('x') is granted, but in permission alone"),
-        (permission("x"), grants("x"), "permission('x') is granted, but in scope alone"),
-        (
-            grant("x"),
-            grants("", "x", effective=NONE, rule=GrantRule.BOTH_THIRD_PARTY),
-            "'x' is in permission but not in scope, and this client is third-party",
-        ),
-        (
-            permission("x"),
-            grants("x", effective=NONE, rule=GrantRule.BOTH_CLIENT_UNSTATED),
-            f"permission('x') is in scope but not in permission, and {UNSTATED}",
-        ),
-        (
-            grant("x"),
-            grants("x", effective=NONE, rule=GrantRule.BOTH_CLIENT_UNNAMED),
-            "'x' is in scope but not in permission, and the token names no client and is read as a third party's",
-        ),
-        (
-            grant("x"),
-            grants("x", effective=NONE, rule=GrantRule.BOTH_DELEGATED),
-            "'x' is in scope but not in permission, and the token was delegated on",
-        ),
-        (
-            grant("x"),
-            grants("", "", effective=NONE, rule=GrantRule.BOTH_DELEGATED),
-            "'x' is in none of the token's claims",
-        ),
-        (
-            grant("x"),
-            grants("x", effective=NONE, rule=GrantRule.NONE_PERMISSIONS_ABSENT),
-            f"'x' is in scope but does not count: {ABSENT}",
-        ),
-        (
-            grant("x"),
-            grants("y", effective=NONE, rule=GrantRule.NONE_PERMISSIONS_ABSENT),
-            f"'x' is not granted: {ABSENT}",
-        ),
-        (
-            grant("x"),
-            grants("x", effective=NONE, rule=GrantRule.NONE_RBAC_OFF),
-            f"'x' is in scope but does not count: {RBAC_OFF}",
-        ),
-        (
-            scope("openid"),
-            grants("", "openid", effective=NONE),
-            "scope('openid') is not in the scope claim",
-        ),
-    ],
-)
-def test_a_decision_says_why_in_one_sentence(term: Policy, held: GrantSet, why: str) -> None:
-    decision = decide(term, held)
-    assert not decision.allowed
-    assert decision.why == why
 
 
 @pytest.mark.parametrize("rule", GrantRule)

@@ -6,13 +6,13 @@ Sources: RFC 9068 section 2.2 and 4, RFC 8725 section 3.11 (explicit types), Ope
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeVar, cast
 
 from .._jose import UnverifiedToken, VerifiedClaims
 from ..errors import Code, InvalidToken, Reason
-from ..token import OIDC_SCOPES, AccessToken
+from ..token import OIDC_SCOPES, AccessToken, IssuerTrust
 from .effective import ClientClasses, effective_grants
 from .model import Dialect
 from .readers import (
@@ -106,16 +106,16 @@ def read_token(
     clients: ClientClasses,
     *,
     rbac_enforced: bool | None,
-    grants: frozenset[str] | None = None,
+    trust: IssuerTrust,
 ) -> AccessToken:
     """Read everything else, the grants last. Compares neither issuer, audience nor times with anything.
 
-    `grants` are the values the issuer may assert; what else a claim holds counts for nothing. None: any.
+    `trust` says which grants the issuer may assert; what else a claim holds counts for nothing.
 
     Raises:
         InvalidToken: a claim is missing or has the wrong form.
     """
-    client_id, is_machine = identity.client_id, identity.is_machine
+    client_id, is_machine, grants = identity.client_id, identity.is_machine, trust.grantable
     return AccessToken(
         issuer=read_string(claims, "iss"),
         subject=identity.subject,
@@ -140,6 +140,7 @@ def read_token(
             restriction=clients.restriction(client_id, dialect.third_party_prefixes, is_machine=is_machine),
             rbac_enforced=rbac_enforced,
         ),
+        trust=replace(trust, grant_claims=dialect.grant_claims),
     )
 
 

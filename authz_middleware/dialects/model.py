@@ -55,3 +55,9 @@ class Dialect:
     def has_permissions(self) -> bool:
         """Whether tokens of this dialect carry permissions at all."""
         return bool(self.permissions_claims)
+
+    @property
+    def grant_claims(self) -> frozenset[ClaimPath]:
+        """Every claim that grants are read from."""
+        own = ((self.scope_claim,), *self.permissions_claims, *self.roles_claims, *self.groups_claims)
+        return frozenset(own)

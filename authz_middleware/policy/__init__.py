@@ -6,11 +6,14 @@ negation, so more grants never mean less access; what is absent satisfies nothin
 
 from __future__ import annotations
 
+from .callers import CallerTerm, IdentityTerm, client, machine, subject, tenant, user
+from .checks import CheckTerm, check
+from .claims import ClaimTerm, PathParam, claim, path_param
 from .core import (
     AUTHENTICATED,
+    NOTHING_CHECKED,
     PUBLIC,
     Access,
-    AccessRequest,
     AllOf,
     AnyOf,
     GrantTerm,
@@ -18,34 +21,18 @@ from .core import (
     Policy,
     Public,
     Term,
-    TokenRequest,
     all_of,
     any_of,
-    group,
     make_term,
-    permission,
-    role,
-    scope,
 )
-from .decision import Decision, conclude, decide, is_scope_token, requestable, run_checks, run_checks_now, suggest
-from .terms import (
-    CallerTerm,
-    CheckTerm,
-    ClaimTerm,
-    IdentityTerm,
-    PathParam,
-    check,
-    claim,
-    client,
-    machine,
-    path_param,
-    subject,
-    tenant,
-    user,
-)
+from .decision import Decision, conclude, decide, is_scope_token, requestable, suggest
+from .grants import group, permission, role, scope
+from .request import AccessRequest, TokenRequest
+from .running import run_checks, run_checks_now
 
 __all__ = [
     "AUTHENTICATED",
+    "NOTHING_CHECKED",
     "PUBLIC",
     "Access",
     "AccessRequest",

@@ -1,4 +1,4 @@
-"""Policies as immutable values: terms that ask for grants, and composition with `&`, `|` and `any_of`.
+"""Policies as immutable values: terms, those that ask for grants, and composition with `&`, `|` and `any_of`.
 
 There is no negation, so more grants never mean less access. Every grant term asks the effective grants first:
 `scope("x")` and `permission("x")` narrow what `requires("x")` admits, they never widen it.
@@ -7,20 +7,22 @@ There is no negation, so more grants never mean less access. Every grant term as
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, final
+from typing import TYPE_CHECKING, NoReturn, final
 
 from ..errors import ConfigurationError
-from ..token import OIDC_SCOPES, AccessToken, Source
+from ..token import OIDC_SCOPES, AccessToken, IssuerTrust, Source
+from .alternatives import simplify
+from .request import AccessRequest
 
 __all__ = [
     "AUTHENTICATED",
     "GRANT_KINDS",
+    "NOTHING_CHECKED",
     "PUBLIC",
     "Access",
-    "AccessRequest",
     "AllOf",
     "AnyOf",
     "GrantTerm",
@@ -28,18 +30,12 @@ __all__ = [
     "Policy",
     "Public",
     "Term",
-    "TokenRequest",
     "all_of",
     "any_of",
     "check_issuer",
-    "group",
+    "issuer_words",
     "make_term",
-    "permission",
-    "role",
-    "scope",
 ]
-
-MAX_ALTERNATIVES = 64
 
 
 class Kind(StrEnum):
@@ -62,41 +58,8 @@ class Kind(StrEnum):
 
 GRANT_KINDS = frozenset({Kind.GRANT, Kind.SCOPE, Kind.PERMISSION})
 """What a client can request a scope for."""
-CLAIMED_KINDS = frozenset({Kind.ROLE, Kind.GROUP})
-
-
-class AccessRequest(Protocol):
-    """What a policy is asked about: who calls, and with what. The function of a `check` gets this."""
-
-    @property
-    def token(self) -> AccessToken:
-        """The validated token."""
-        ...
-
-    @property
-    def path_params(self) -> Mapping[str, Any]:
-        """The parameters of the route's path, as its convertors read them."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """The request's headers. The client writes them: none proves anything."""
-        ...
-
-    @property
-    def trusts_several(self) -> bool:
-        """Whether several issuers are trusted, so that a name one of them gives may be somebody else's at another."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRequest:
-    """An `AccessRequest` made by hand: to try a policy on a token, without an application around it."""
-
-    token: AccessToken
-    path_params: Mapping[str, Any] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-    trusts_several: bool = False
+NAMED_BY_ISSUER = frozenset({Kind.ROLE, Kind.GROUP, Kind.CLAIM, Kind.SUBJECT, Kind.CLIENT, Kind.TENANT})
+"""Names that each issuer gives as it likes: the same one means something else at another."""
 
 
 NOTHING_CHECKED: frozenset[Term] = frozenset()
@@ -105,7 +68,8 @@ NOTHING_CHECKED: frozenset[Term] = frozenset()
 class Policy:
     """Base of every policy. Compose with `&` and `|`; Python's `and` and `or` cannot be overloaded and are refused.
 
-    `alternatives` is the policy as a choice of term lists: it is met when every term of one list holds.
+    `alternatives` is the policy as a choice of term lists: it is met when every term of one list holds. Two policies
+    are equal if they are written alike; the order of parts decides nothing but which of several ways is told first.
     """
 
     __slots__ = ()
@@ -187,14 +151,28 @@ class Term(Policy):
         return ((self,),)
 
     @property
+    def terms(self) -> tuple[Term, ...]:
+        """This term."""
+        return (self,)
+
+    @property
     def asks_request(self) -> bool:
         """Whether the answer depends on more than the token."""
         return False
 
     @property
-    def needs_issuer(self) -> bool:
-        """Whether it must say whose tokens it is about where several issuers are trusted."""
+    def has_checks(self) -> bool:
+        """Whether it is decided by a function of the application's own."""
         return False
+
+    def lacks_issuer(self, trust: IssuerTrust) -> bool:
+        """Tell whether it does not say whose tokens it is about, and several issuers could give the name.
+
+        What an issuer limited to certain tenants says of a tenant, it was trusted with.
+        """
+        if self.issuer is not None or not trust.among_several or self.kind not in NAMED_BY_ISSUER:
+            return False
+        return not (self.kind is Kind.TENANT and trust.tenants_listed)
 
     def holds(self, request: AccessRequest) -> bool:
         """Tell whether a request meets this term."""
@@ -202,9 +180,8 @@ class Term(Policy):
 
     def is_about(self, request: AccessRequest) -> bool:
         """Tell whether the token's issuer is the one this term is about."""
-        if self.issuer is not None:
-            return self.issuer == request.token.issuer
-        return not (self.needs_issuer and request.trusts_several)
+        token = request.token
+        return self.issuer in {None, token.issuer} and not self.lacks_issuer(token.trust)
 
     def sources(self, token: AccessToken) -> tuple[Source, ...]:  # noqa: ARG002 - most terms are no claim of rights
         """Return the kinds of claim that carry the value, whether or not it is effective."""
@@ -223,12 +200,7 @@ class GrantTerm(Term):
     def __repr__(self) -> str:
         if self.kind is Kind.GRANT:
             return repr(self.value)
-        return f"{self.kind}({self.value!r}{'' if self.issuer is None else f', issuer={self.issuer!r}'})"
-
-    @property
-    def needs_issuer(self) -> bool:
-        """Roles and groups are names each issuer gives as it likes."""
-        return self.kind in CLAIMED_KINDS
+        return f"{self.kind}({self.value!r}{issuer_words(self.issuer)})"
 
     def holds(self, request: AccessRequest) -> bool:
         """Tell whether the token's grants meet this term."""
@@ -267,6 +239,11 @@ class AllOf(Policy):
 
     parts: tuple[Policy, ...]
     alternatives: tuple[tuple[Term, ...], ...]
+    asks_request: bool = field(init=False, repr=False, compare=False)
+    has_checks: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _compile(self)
 
     def __repr__(self) -> str:
         return " & ".join(f"({p!r})" if isinstance(p, AnyOf) else repr(p) for p in self.parts) or "authenticated"
@@ -279,9 +256,20 @@ class AnyOf(Policy):
 
     parts: tuple[Policy, ...]
     alternatives: tuple[tuple[Term, ...], ...]
+    asks_request: bool = field(init=False, repr=False, compare=False)
+    has_checks: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        _compile(self)
 
     def __repr__(self) -> str:
         return " | ".join(f"({p!r})" if isinstance(p, AllOf) else repr(p) for p in self.parts)
+
+
+def _compile(policy: AllOf | AnyOf) -> None:
+    """Find out once what every decision would ask."""
+    for name in ("asks_request", "has_checks"):
+        object.__setattr__(policy, name, any(getattr(part, name) for part in policy.parts))
 
 
 @final
@@ -304,38 +292,12 @@ Access = Policy | Public
 # --- making policies --------------------------------------------------------------------------------------------------
 
 
-def scope(value: str) -> Policy:
-    """Require `value` to be effective and in the scope claim. An OIDC scope such as `openid`: in the claim."""
-    return make_term(Kind.SCOPE, value, "scope")
-
-
-def permission(value: str) -> Policy:
-    """Require `value` to be effective and an entitlement: in permissions, or a scope that counts as one.
-
-    A machine's scopes count as entitlements, and a user's where the issuer enforces RBAC. May contain spaces.
-    """
-    return make_term(Kind.PERMISSION, value, "permission")
-
-
-def role(value: str, *, issuer: str | None = None) -> Policy:
-    """Require a role, from the claims that `TrustedIssuer(roles_claims=…)` names. May contain spaces.
-
-    With several trusted issuers, `issuer` says whose roles are meant.
-    """
-    return make_term(Kind.ROLE, value, "role", issuer)
-
-
-def group(value: str, *, issuer: str | None = None) -> Policy:
-    """Require a group, from the claims that `TrustedIssuer(groups_claims=…)` names; as `role` in all else."""
-    return make_term(Kind.GROUP, value, "group", issuer)
-
-
 def any_of(*parts: object) -> Policy:
     """Require one of several policies; a string stands for a dialect-neutral grant, as in `requires("x")`."""
     flat = _flatten(_as_policies("any_of", parts), AnyOf)
     if len(flat) == 1:
         return flat[0]
-    return AnyOf(flat, _simplify(terms for part in flat for terms in part.alternatives))
+    return AnyOf(flat, simplify(terms for part in flat for terms in part.alternatives))
 
 
 def all_of(*parts: object, name: str = "all_of") -> Policy:
@@ -345,7 +307,7 @@ def all_of(*parts: object, name: str = "all_of") -> Policy:
         return flat[0]
     alternatives: tuple[tuple[Term, ...], ...] = ((),)
     for part in flat:  # simplified at every step, so that the product is refused before it explodes
-        alternatives = _simplify(terms + more for terms in alternatives for more in part.alternatives)
+        alternatives = simplify(terms + more for terms in alternatives for more in part.alternatives)
     return AllOf(flat, alternatives)
 
 
@@ -374,7 +336,8 @@ def make_term(kind: Kind, value: object, name: str, issuer: object = None) -> Gr
             f"{name}({value!r}): an OpenID Connect scope grants nothing on an API; "
             f"write policy.scope({value!r}) to ask the scope claim alone"
         )
-    return GrantTerm(kind, value, check_issuer(issuer, name))
+    plain = str.__str__(value)  # of an enumeration's member, the string it is
+    return GrantTerm(kind, plain, check_issuer(issuer, name))
 
 
 def check_issuer(issuer: object, name: str) -> str | None:
@@ -384,6 +347,11 @@ def check_issuer(issuer: object, name: str) -> str | None:
             f"{name}: issuer is the `iss` of one trusted issuer, such as https://acme.eu.auth0.com/"
         )
     return issuer
+
+
+def issuer_words(issuer: str | None) -> str:
+    """Return the argument of a term that names its issuer."""
+    return "" if issuer is None else f", issuer={issuer!r}"
 
 
 def _as_policies(name: str, parts: tuple[object, ...]) -> list[Policy]:
@@ -399,22 +367,3 @@ def _flatten(policies: Iterable[Policy], kind: type[AllOf | AnyOf]) -> tuple[Pol
         parts = policy.parts if isinstance(policy, kind) else (policy,)
         flat.update(dict.fromkeys(parts))
     return tuple(flat)
-
-
-def _simplify(alternatives: Iterable[tuple[Term, ...]]) -> tuple[tuple[Term, ...], ...]:
-    """Drop repeated terms and every alternative that contains another: meeting the smaller one is enough."""
-    unique = list(dict.fromkeys(tuple(dict.fromkeys(terms)) for terms in alternatives))
-    kept: list[tuple[Term, ...]] = []
-    smaller: list[frozenset[Term]] = []
-    for terms in sorted(unique, key=len):  # an alternative can only contain a shorter one
-        held = frozenset(terms)
-        if any(other <= held for other in smaller):
-            continue
-        smaller.append(held)
-        kept.append(terms)
-        if len(kept) > MAX_ALTERNATIVES:  # said at once: a product of alternatives can be long
-            raise ConfigurationError(
-                f"the policy has more than {MAX_ALTERNATIVES} alternatives; "
-                "state part of it on a router or mount around the route"
-            )
-    return tuple(sorted(kept, key=unique.index))

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
-from anyio import to_thread
-
-from ..errors import ConfigurationError
 from ..token import Source
-from .core import GRANT_KINDS, NOTHING_CHECKED, Access, AccessRequest, Policy, Term
-from .terms import CheckTerm
+from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Policy, Term
+from .request import AccessRequest
+from .running import run_checks
 from .words import why_met, why_not
 
 __all__ = [
@@ -23,12 +17,8 @@ __all__ = [
     "decide",
     "is_scope_token",
     "requestable",
-    "run_checks",
-    "run_checks_now",
     "suggest",
 ]
-
-_log = logging.getLogger("authz_middleware")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,69 +64,6 @@ def conclude(policy: Policy, request: AccessRequest, checked: frozenset[Term] = 
         scope=wanted,
         why=why_met(request, held) if allowed else why_not(lacking[0], request),
     )
-
-
-# --- checks -----------------------------------------------------------------------------------------------------------
-
-
-async def run_checks(policy: Policy, request: AccessRequest) -> frozenset[Term]:
-    """Return the checks that hold. Asked last, where all else in their alternative holds, until one is met."""
-    if not policy.has_checks:
-        return NOTHING_CHECKED
-    answers: dict[Term, bool] = {}
-    for terms in policy.alternatives:
-        checks = [term for term in terms if isinstance(term, CheckTerm)]
-        if not all(isinstance(term, CheckTerm) or term.holds(request) for term in terms):
-            continue
-        for check in checks:
-            if check not in answers:
-                answers[check] = await _run(check, request)
-            if not answers[check]:
-                break
-        else:
-            break  # this alternative is met: nothing further can matter
-    return frozenset(term for term, holds in answers.items() if holds)
-
-
-def run_checks_now(policy: Policy, request: AccessRequest) -> frozenset[Term]:
-    """Return the sync checks that hold, run on this very thread."""
-    if not policy.has_checks:
-        return NOTHING_CHECKED
-    sync = [term for term in policy.terms if isinstance(term, CheckTerm) and not term.is_async]
-    return frozenset(term for term in sync if _is_true(term, _call(term, request)))
-
-
-async def _run(check: CheckTerm, request: AccessRequest) -> bool:
-    """Run one check within its time. A sync one runs in a worker thread: it may well ask a database."""
-    try:
-        async with asyncio.timeout(check.seconds):
-            if check.is_async:
-                answer: object = check.function(request)
-                return _is_true(check, await answer if inspect.isawaitable(answer) else answer)
-            call = partial(check.function, request)
-            return _is_true(check, await to_thread.run_sync(call, abandon_on_cancel=True))
-    except ConfigurationError:
-        raise
-    except Exception as error:  # noqa: BLE001 - fail closed, whatever an application's function does
-        _log.warning("check %s failed with %s", check.value, type(error).__name__)
-        return False
-
-
-def _call(check: CheckTerm, request: AccessRequest) -> object:
-    try:
-        return check.function(request)
-    except Exception as error:  # noqa: BLE001 - as above
-        _log.warning("check %s failed with %s", check.value, type(error).__name__)
-        return False
-
-
-def _is_true(check: CheckTerm, answer: object) -> bool:
-    if not isinstance(answer, bool):
-        if inspect.iscoroutine(answer):
-            answer.close()
-        _log.warning("check %s returned a %s where a bool is due", check.value, type(answer).__name__)
-        return False
-    return answer
 
 
 # --- what would do ----------------------------------------------------------------------------------------------------

@@ -7,25 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ..token import OIDC_SCOPES, AccessToken, GrantRule, GrantSet, Source
-from .core import GRANT_KINDS, AccessRequest, Kind, Term
+from ..token import OIDC_SCOPES, AccessToken, GrantRule, Source
+from .claims import ClaimTerm
+from .core import GRANT_KINDS, Kind, Term
+from .request import AccessRequest
 
 __all__ = ["why_met", "why_not"]
 
-_CAUSES: Mapping[GrantRule, str] = {
-    GrantRule.BOTH_THIRD_PARTY: "this client is third-party",
-    GrantRule.BOTH_CLIENT_UNSTATED: (
-        "this client is read as third-party, because neither third_party_clients= nor first_party_clients= is given "
-        "(if it is your own: say third_party_clients=…, an empty set if there are none)"
-    ),
-    GrantRule.BOTH_CLIENT_UNNAMED: "the token names no client and is read as a third party's",
-    GrantRule.BOTH_DELEGATED: "the token was delegated on",
-    GrantRule.NONE_PERMISSIONS_ABSENT: (
-        "the user's token carries no permissions claim, though its dialect has one; switch on RBAC and “Add "
-        "Permissions in the Access Token” at the authorization server"
-    ),
-    GrantRule.NONE_RBAC_OFF: "the issuer does not enforce RBAC, so a user's scope is no entitlement",
+CLAIMS: Mapping[Source, str] = {
+    Source.SCOPE: "scope",
+    Source.PERMISSION: "permissions",
+    Source.ROLE: "roles",
+    Source.GROUP: "groups",
 }
+SWITCH_ON = "“Add Permissions in the Access Token” for this API at the authorization server"
+RESTRICTED: Mapping[GrantRule, str] = {
+    GrantRule.BOTH_THIRD_PARTY: "this client is third-party, so only what stands in both counts",
+    GrantRule.BOTH_CLIENT_UNSTATED: (
+        "this client is read as third-party, because nobody said that it is not (if it is your own, say so with "
+        "third_party_clients=, an empty set if there are none)"
+    ),
+    GrantRule.BOTH_CLIENT_UNNAMED: "the token names no client, so it is read as a third-party client's",
+    GrantRule.BOTH_DELEGATED: ("the token was passed on to another service (act), so only what stands in both counts"),
+}
+"""Why a value must stand in both claims."""
 
 
 def why_met(request: AccessRequest, held: Iterable[Term]) -> str:
@@ -39,13 +44,15 @@ def why_met(request: AccessRequest, held: Iterable[Term]) -> str:
 
 def why_not(term: Term, request: AccessRequest) -> str:
     """Say why a term is not met."""
-    if term.issuer is not None and term.issuer != request.token.issuer:
-        return f"{term!r} asks about tokens of another issuer than this one's"
-    if term.needs_issuer and term.issuer is None and request.trusts_several:
-        return f"{term!r} does not say whose: several issuers are trusted, so write issuer="
+    token = request.token
+    if term.issuer is not None and term.issuer != token.issuer:
+        return f"{term!r} asks about another issuer's tokens"
+    if term.lacks_issuer(token.trust):
+        more = ", or limit each issuer to its own with tenants=" if term.kind is Kind.TENANT else ""
+        return f"{term!r} does not say whose: several issuers are trusted, so write issuer={more}"
     match term.kind:
         case Kind.ROLE | Kind.GROUP:
-            return f"{term!r} is not among the token's {term.kind}s"
+            return f"{term!r} is not among the token's {term.kind}s{_barred(term, token)}"
         case Kind.CHECK:
             return f"{term!r} did not return True"
         case Kind.MACHINE:
@@ -53,40 +60,84 @@ def why_not(term: Term, request: AccessRequest) -> str:
         case Kind.USER:
             return "the caller is a machine, and only users may call this"
         case Kind.CLAIM | Kind.SUBJECT | Kind.CLIENT | Kind.TENANT:
-            return f"{term!r} does not hold for this token"
+            return _why_no_match(term, token)
     if term.value in OIDC_SCOPES:
-        return f"{term!r} is not in the scope claim"
-    return _why_no_grant(term, request.token)
+        return f"{term!r} is not in scope: the client did not ask for it"
+    return _why_no_grant(term, token)
+
+
+def _why_no_match(term: Term, token: AccessToken) -> str:
+    if isinstance(term, ClaimTerm) and term.path in token.trust.grant_claims:
+        return (
+            f"{term!r} reads a claim that carries grants, and not every value there counts; write requires(…), "
+            "policy.permission(…), policy.role(…) or policy.group(…)"
+        )
+    return f"{term!r} does not hold for this token and this request"
+
+
+# --- grants -----------------------------------------------------------------------------------------------------------
 
 
 def _why_no_grant(term: Term, token: AccessToken) -> str:
-    """Say why a value does not count although claims carry it, or that none does and who left it out."""
-    grants, sources = token.grants, term.sources(token)
-    asked, cause = repr(term), _CAUSES.get(grants.rule)
+    """Say who left a value out, or why it does not count although a claim carries it."""
+    sources = term.sources(token)
     if not sources:
-        return _why_absent(asked, token, cause)
-    if term.value in grants.effective:
-        return f"{asked} is granted, but in {sources[0]} alone{_hint_on_entitlement(term, grants)}"
-    if len(sources) == 1 and cause is not None and grants.rule.startswith("both"):
-        other = Source.SCOPE if sources[0] is Source.PERMISSION else Source.PERMISSION
-        return f"{asked} is in {sources[0]} but not in {other}, and {cause}"
-    return f"{asked} is in {sources[0]} but does not count: {cause or 'it grants nothing on an API'}"
+        return _why_absent(term, token)
+    if term.value in token.grants.effective:
+        return _why_elsewhere(term, token)
+    if len(sources) == 1 and token.grants.rule in RESTRICTED:
+        return _why_restricted(term, sources[0], token)
+    return f"{term!r} is in {CLAIMS[sources[0]]} but does not count: {_why_void(token.grants.rule)}"
 
 
-def _why_absent(asked: str, token: AccessToken, cause: str | None) -> str:
-    rule = token.grants.rule
-    if rule is GrantRule.NONE_PERMISSIONS_ABSENT:
-        return f"{asked} is not granted: {cause}"
-    if rule in {GrantRule.SCOPES, GrantRule.SCOPES_RBAC_UNSTATED} and not token.is_machine:
-        return (
-            f"{asked} is not in scope: the client did not request it, or RBAC did not grant it to the user; this "
-            "dialect has no permissions claim, so if the user's permissions should count, switch on “Add Permissions "
-            "in the Access Token” at the authorization server"
-        )
-    return f"{asked} is in none of the token's claims"
+def _why_absent(term: Term, token: AccessToken) -> str:
+    """Say who did not grant a value."""
+    if barred := _barred(term, token):
+        return f"{term!r} is not granted{barred}"
+    if token.is_machine:
+        return f"{term!r} is not granted: the authorization server did not give it to this machine"
+    match token.grants.rule:
+        case GrantRule.NONE_PERMISSIONS_ABSENT:
+            return f"{term!r} is not granted: {_why_void(token.grants.rule)}"
+        case GrantRule.SCOPES | GrantRule.SCOPES_RBAC_UNSTATED | GrantRule.NONE_RBAC_OFF:
+            return (
+                f"{term!r} is not in scope: the client did not ask for it, or the user does not have it; tokens of "
+                f"this dialect have no permissions, so if those should count, switch on {SWITCH_ON}"
+            )
+    return f"{term!r} is neither in scope nor in permissions: the user does not have it"
 
 
-def _hint_on_entitlement(term: Term, grants: GrantSet) -> str:
-    if term.kind is Kind.PERMISSION and grants.rule is GrantRule.SCOPES_RBAC_UNSTATED:
-        return "; whether a user's scope is an entitlement is not said (rbac_enforced=)"
-    return ""
+def _why_elsewhere(term: Term, token: AccessToken) -> str:
+    """Say why a value counts, but not as what was asked."""
+    if term.kind is Kind.SCOPE:
+        return f"{term!r} is in permissions alone: the user has it, but the client did not ask for this scope"
+    if token.grants.rule is GrantRule.SCOPES_RBAC_UNSTATED:
+        return f"{term!r} is in scope alone, and whether a user's scope is an entitlement is not said (rbac_enforced=)"
+    return f"{term!r} is in scope alone: the client asked for it, but the user does not have this permission"
+
+
+def _why_restricted(term: Term, source: Source, token: AccessToken) -> str:
+    """Say which of the two claims a value is missing from, and why it must stand in both."""
+    if source is Source.SCOPE and not token.is_machine:
+        return f"{term!r} is in scope but not in permissions: the client asked for it, but the user does not have it"
+    other = Source.SCOPE if source is Source.PERMISSION else Source.PERMISSION
+    return f"{term!r} is in {CLAIMS[source]} but not in {CLAIMS[other]}, and {RESTRICTED[token.grants.rule]}"
+
+
+def _why_void(rule: GrantRule) -> str:
+    match rule:
+        case GrantRule.NONE_PERMISSIONS_ABSENT:
+            return (
+                "the user's token carries no permissions, though its dialect has them; switch on RBAC and " + SWITCH_ON
+            )
+        case GrantRule.NONE_RBAC_OFF:
+            return "rbac_enforced=False says that a client gets whatever scope it asks for, so it proves no right"
+    return "it grants nothing on an API"
+
+
+def _barred(term: Term, token: AccessToken) -> str:
+    """Say that an issuer may not assert a value, which then counts for nothing in its tokens."""
+    grantable = token.trust.grantable
+    if grantable is None or term.value in grantable:
+        return ""
+    return ", and would not count if it were: it is not among the grants= of its issuer"

@@ -1,0 +1,125 @@
+"""`check`: what is decided by a function of the application's own, an ownership query or a policy engine.
+
+A function is asked last, where all else in its alternative holds, and once for one decision. Whatever it does but
+return True refuses.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import final
+
+from ..errors import ConfigurationError
+from .core import Kind, Policy, Term
+from .request import AccessRequest
+
+__all__ = ["CheckFunction", "CheckTerm", "check", "next_check"]
+
+DEFAULT_SECONDS = 5.0
+MAX_SECONDS = 60.0
+
+CheckFunction = Callable[[AccessRequest], bool | Awaitable[bool]]
+"""A function of the application's own; sync ones run in a worker thread where the decision can wait for one."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CheckTerm(Term):
+    """A function of the application's own. It holds only where it was run: see `decide`."""
+
+    function: CheckFunction
+    seconds: float
+    is_async: bool = field(init=False, repr=False, compare=False)
+    kind: Kind = field(default=Kind.CHECK, init=False)
+    issuer: None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_async", _is_async(self.function))
+
+    def __repr__(self) -> str:
+        limit = "" if self.seconds == DEFAULT_SECONDS else f", seconds={self.seconds!r}"
+        return f"check({self.value}{limit})"
+
+    @property
+    def value(self) -> str:  # type: ignore[override]
+        """The name of the function."""
+        function = _without_partials(self.function)
+        return getattr(function, "__qualname__", None) or type(function).__qualname__
+
+    @property
+    def asks_request(self) -> bool:
+        """A function may look at anything."""
+        return True
+
+    @property
+    def has_checks(self) -> bool:
+        """It is one."""
+        return True
+
+    def holds(self, request: AccessRequest) -> bool:  # noqa: ARG002 - the shape of every term
+        """Tell that nothing was found out: nobody has run the function."""
+        return False
+
+
+def check(function: CheckFunction, *, seconds: float = DEFAULT_SECONDS) -> Policy:
+    """Require a function of the application's own to return True: an ownership query, a policy engine.
+
+    It gets an `AccessRequest`, and is asked last: only where all else in its alternative holds. What raises, takes
+    longer than `seconds` (up to 60) or returns anything but a bool refuses. A sync function runs in a worker thread.
+
+    Raises:
+        ConfigurationError: it is no function of one argument, or cannot return a bool.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= MAX_SECONDS:
+        raise ConfigurationError(f"check: seconds is above 0 and at most {MAX_SECONDS:g}")
+    if isinstance(function, Policy) or not _takes_one(function):
+        raise ConfigurationError(
+            "check takes a function of one AccessRequest, plain or async, that returns a bool; "
+            "write policy.check(owns_order)"
+        )
+    return CheckTerm(function, seconds)
+
+
+def next_check(policy: Policy, request: AccessRequest, answers: Mapping[Term, bool]) -> CheckTerm | None:
+    """Return the check whose answer is needed next; None if what is known decides."""
+    if policy.allows(request, frozenset(term for term, holds in answers.items() if holds)):
+        return None
+    for terms in policy.alternatives:
+        checks = [term for term in terms if isinstance(term, CheckTerm)]
+        is_open = all(answers.get(check, True) for check in checks)
+        if is_open and all(isinstance(term, CheckTerm) or term.holds(request) for term in terms):
+            return next(check for check in checks if check not in answers)
+    return None
+
+
+def _without_partials(function: object) -> object:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _is_async(function: CheckFunction) -> bool:
+    """Tell whether a function, or the call of an object, has to be awaited."""
+    return any(map(inspect.iscoroutinefunction, _called(function)))
+
+
+def _called(function: object) -> tuple[object, object]:
+    bare = _without_partials(function)
+    return bare, getattr(bare, "__call__", None)  # noqa: B004 - an object whose call is the function
+
+
+def _takes_one(function: object) -> bool:
+    """Tell whether something can be called with one argument, and does its work when it is called."""
+    if isinstance(function, type) or not callable(function):
+        return False
+    if any(inspect.isgeneratorfunction(one) or inspect.isasyncgenfunction(one) for one in _called(function)):
+        return False
+    try:
+        hash(function)
+        inspect.signature(function).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True
