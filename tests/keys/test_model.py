@@ -39,6 +39,7 @@ FAILURES: dict[str, Any] = {
 }
 RETRY_AFTER = {"429, 120 s": 120, "503, an hour": 3600}
 MOMENTS = [0.5, 1, 2, 5, 14.5, 15, 16, 30, 61, 119, 300, 479, 481, 599, 601, 1800, 3599, 3601, 10_000]
+CONTROLS = ["", "public", "max-age=15", "max-age=120", "max-age=900", "max-age=9999", "no-store"]
 LEEWAY = 30
 
 
@@ -102,8 +103,8 @@ class KeysAndTokens(RuleBasedStateMachine):
 
     tokens = Bundle("tokens")
 
-    @initialize(max_waiting=st.sampled_from([1, 2, 256]))
-    def start(self, max_waiting: int) -> None:
+    @initialize(max_waiting=st.sampled_from([1, 2, 256]), control=st.sampled_from(CONTROLS), has_etags=st.booleans())
+    def start(self, max_waiting: int, control: str, has_etags: bool) -> None:
         self.loop = VirtualLoop()
         self.server = Server()
         self.model = Model(max_waiting)
@@ -120,8 +121,10 @@ class KeysAndTokens(RuleBasedStateMachine):
         self.accepted: dict[Token, AccessToken] = {}
         self.under_way: list[tuple[asyncio.Task[AccessToken | str], Waiter]] = []
         self.latest_good = 0
+        self.conditions: list[str | None] = []
         self.withdrawn: dict[str, tuple[int, SigningKey]] = {}
         self.publish_key("first")
+        self.change_headers(control, has_etags)
 
     def teardown(self) -> None:
         if hasattr(self, "loop"):
@@ -163,10 +166,7 @@ class KeysAndTokens(RuleBasedStateMachine):
     def fail_or_recover(self, failure: str | None) -> None:
         self.server.failure = failure
 
-    @rule(
-        control=st.sampled_from(["", "public", "max-age=15", "max-age=120", "max-age=900", "max-age=9999", "no-store"]),
-        has_etags=st.booleans(),
-    )
+    @rule(control=st.sampled_from(CONTROLS), has_etags=st.booleans())
     def change_headers(self, control: str, has_etags: bool) -> None:
         self.server.headers = {"cache-control": control} if control else {}
         self.server.has_etags = has_etags
@@ -250,6 +250,15 @@ class KeysAndTokens(RuleBasedStateMachine):
         except Refused as refused:
             return str(refused.code)
 
+    @rule(seconds=st.sampled_from(MOMENTS), sent=st.lists(tokens, min_size=1, max_size=6))
+    def send_while_answers_are_held_back(self, seconds: float, sent: list[Token]) -> None:
+        """Whoever waits, waits; whoever need not is answered."""
+        self.let_answers_go()
+        self.pass_time(seconds)
+        self.server.gate.clear()
+        self.send(sent)
+        self.let_answers_go()
+
     def run(self) -> None:
         """Let everybody go on as far as possible, the model first, and compare."""
         model = self.model
@@ -257,6 +266,7 @@ class KeysAndTokens(RuleBasedStateMachine):
             if model.fetch.response is None:
                 etag = None if model.document is None else model.document.etag
                 model.begin(self.server.answer_to(etag))
+                self.conditions.append(etag)
             if not self.server.gate.is_set():
                 break
             model.land()
@@ -308,6 +318,13 @@ class KeysAndTokens(RuleBasedStateMachine):
     def nothing_more_is_fetched_than_the_model_fetches(self) -> None:
         if hasattr(self, "model") and len(self.server.asked) != self.model.fetches:
             raise AssertionError(f"{len(self.server.asked)} fetches where {self.model.fetches} are due")
+
+    @invariant()
+    def each_fetch_asks_for_another_document_than_the_one_at_hand(self) -> None:
+        if hasattr(self, "model"):
+            conditions = [headers.get("If-None-Match") for headers in self.server.asked]
+            if conditions != self.conditions:
+                raise AssertionError(f"conditions {conditions} where {self.conditions} are due")
 
     @invariant()
     def nothing_more_is_fetched_than_can_be_in_any_case(self) -> None:
