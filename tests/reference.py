@@ -123,6 +123,13 @@ PAGES = (
         "What `AuthzMiddleware(on_decision=…)` is called with. See [operations](../how-to/operations.md).",
         ("RequestDecision",),
     ),
+    Page(
+        "readiness.md",
+        "authz_middleware.readiness",
+        "authz_middleware.readiness",
+        "A ready-made readiness check. See [operations](../how-to/operations.md#ready-and-warm).",
+        ("readiness",),
+    ),
 )
 
 
