@@ -362,7 +362,7 @@ Dialect: access_token_authz
 
 Checks, in this order
   passed  It is sent as a bearer token. [RFC 6750 section 2.1]
-  passed  It has the form of a signed token: three strict parts. [RFC 7515 sections 5.2 and 7.1]
+  passed  It has the form of a signed token, to the letter. [RFC 7515 sections 5.2 and 7.1]
   passed  It comes from an issuer that is trusted (iss). [RFC 8725 section 3.8]
   passed  It is meant for this API (aud). [RFC 8725 section 3.9]
   passed  It is signed in a way this issuer may use (alg). [RFC 8725 section 3.1]

@@ -21,8 +21,8 @@ __all__ = ["Cell", "Page", "Style", "complain", "harmless", "json_text", "name_t
 
 PIPE_WIDTH = 120
 INDENT, GAP = 2, 2
-MAX_PADDING = 34
-"""Cells that are longer stand out of their column; what follows them begins on the next line."""
+PADDING, PADDING_SHARE = 34, 0.4
+"""Cells that are longer, or take a larger share of the page, stand out of their column; what follows begins below."""
 LEAST_ROOM = 28
 """Columns left for the last cell of a row; with fewer, the cells of a row stand below each other."""
 LEAST_WIDTH = 8
@@ -146,10 +146,11 @@ def name_text(name: str) -> str:
 def _columns(rows: Sequence[Row], at: int, width: int) -> tuple[int, ...]:
     """Return where each column starts: side by side, or below each other where there is no room for the last one."""
     count = max((len(row) for row in rows), default=0)
+    most = max(PADDING, width * PADDING_SHARE)
     starts = [at]
     for number in range(count - 1):
         sizes = [_width(row[number].text) for row in rows if len(row) > number]
-        starts.append(starts[-1] + GAP + max((size for size in sizes if size <= MAX_PADDING), default=0))
+        starts.append(starts[-1] + GAP + max((size for size in sizes if size <= most), default=0))
     if width - starts[-1] < LEAST_ROOM:
         return (at, *[at + INDENT] * (count - 1))
     return tuple(starts)

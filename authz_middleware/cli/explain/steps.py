@@ -59,7 +59,7 @@ class Rule:
 STEPS: Mapping[Step, Rule] = MappingProxyType(
     {
         Step.SCHEME: Rule("It is sent as a bearer token.", "RFC 6750 section 2.1"),
-        Step.FORM: Rule("It has the form of a signed token: three strict parts.", "RFC 7515 sections 5.2 and 7.1"),
+        Step.FORM: Rule("It has the form of a signed token, to the letter.", "RFC 7515 sections 5.2 and 7.1"),
         Step.ISSUER: Rule("It comes from an issuer that is trusted (iss).", "RFC 8725 section 3.8"),
         Step.AUDIENCE: Rule("It is meant for this API (aud).", "RFC 8725 section 3.9"),
         Step.ALGORITHM: Rule("It is signed in a way this issuer may use (alg).", "RFC 8725 section 3.1"),
