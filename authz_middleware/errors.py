@@ -141,6 +141,7 @@ class Reason(StrEnum):
     # issuer, audience, keys
     ISSUER_NOT_TRUSTED = "issuer_not_trusted"
     AUDIENCE_NOT_OURS = "audience_not_ours"
+    AUDIENCE_OF_ISSUER = "audience_of_issuer"
     AUDIENCE_AMBIGUOUS = "audience_ambiguous"
     KEY_NOT_PUBLISHED = "key_not_published"
     KEY_AMBIGUOUS = "key_ambiguous"

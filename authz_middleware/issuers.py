@@ -19,7 +19,7 @@ from .keys import Fetch, KeySettings, KeySource, RemoteJWKS, SecretKey, StaticJW
 from .keys.clients import AsyncClient, is_client
 from .token import IssuerTrust
 
-__all__ = ["ClaimNames", "TrustedIssuer"]
+__all__ = ["ClaimNames", "TrustedIssuer", "own_apis"]
 
 MAX_LEEWAY = 300
 FOREIGN_AUDIENCES = ("userinfo", "api/v2/", "api/v2")
@@ -190,6 +190,11 @@ class TrustedIssuer:
 # --- what each argument may be: functions that return faults ----------------------------------------------------------
 
 
+def own_apis(issuer: str) -> frozenset[str]:
+    """Return the audiences that are APIs of an authorization server itself."""
+    return frozenset(issuer.rstrip("/") + "/" + path for path in FOREIGN_AUDIENCES)
+
+
 def _issuer_faults(issuer: str) -> list[str]:
     if not isinstance(issuer, str) or not issuer:
         return ["issuer is missing; write the `iss` of your tokens, such as https://acme.eu.auth0.com/"]
@@ -206,8 +211,7 @@ def _audience_faults(issuer: str, audience: str | Collection[str]) -> list[str]:
         audience = [audience]
     faults = collection_faults("audience", audience)
     if not faults and isinstance(issuer, str):
-        own = {issuer.rstrip("/") + "/" + path for path in FOREIGN_AUDIENCES}
-        if own & set(audience):
+        if own_apis(issuer) & set(audience):
             faults.append(
                 "audience is an API of the authorization server itself (/userinfo or the Management API), whose "
                 "tokens are not meant for you; write the identifier of this API"

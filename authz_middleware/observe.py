@@ -20,7 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import ANSWERS, Code, ConfigurationError, Reason
+from .errors import Code, ConfigurationError, Reason
+from .explanations import explain_refusal
 from .policy import Access, Decision
 from .token import AccessToken
 
@@ -70,7 +71,7 @@ class RequestDecision:
         """One sentence for people; it names no value of the token."""
         if self.detail is not None:
             return self.detail.why
-        return "access is granted" if self.code is None else ANSWERS[self.code].detail
+        return "access is granted" if self.code is None else explain_refusal(self.code, self.reason)
 
 
 class Observer:

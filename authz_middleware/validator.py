@@ -22,7 +22,7 @@ from ._jose import (
 from .dialects import Dialect, check_type, looks_like_id_token, read_identity, read_token, select_dialect
 from .dialects.readers import read_audience, read_date, read_required_date, read_string, read_tenant
 from .errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason, Refused
-from .issuers import TrustedIssuer
+from .issuers import TrustedIssuer, own_apis
 from .keyring import Keyring
 from .keys import KeyStatus
 from .revocation import Revoked, check_not_revoked
@@ -176,7 +176,10 @@ class AccessTokenValidator:
             return found.pop()
         if not found and looks_like_id_token(unverified.claims, self._by_issuer[unverified_issuer]):
             raise InvalidToken(Code.ID_TOKEN, Reason.ID_TOKEN_MARK)
-        reason = Reason.AUDIENCE_AMBIGUOUS if found else Reason.AUDIENCE_NOT_OURS
+        if found:
+            raise InvalidToken(Code.WRONG_AUDIENCE, Reason.AUDIENCE_AMBIGUOUS)
+        is_issuers_own = bool(unverified_audience) and own_apis(unverified_issuer).issuperset(unverified_audience)
+        reason = Reason.AUDIENCE_OF_ISSUER if is_issuers_own else Reason.AUDIENCE_NOT_OURS
         raise InvalidToken(Code.WRONG_AUDIENCE, reason)
 
 

@@ -682,13 +682,13 @@ BAD = [
     Bad(Reason.CLAIM_MISSING, Step.AUDIENCE, _claims(aud=None), words="The claim is aud."),
     Bad(Reason.CLAIM_WRONG_FORM, Step.AUDIENCE, _claims(aud=[1])),
     Bad(
-        Reason.AUDIENCE_NOT_OURS,
+        Reason.AUDIENCE_OF_ISSUER,
         Step.AUDIENCE,
         _claims(aud="https://issuer.test/api/v2/"),
         words="The former is Auth0's Management API",
     ),
     Bad(
-        Reason.AUDIENCE_NOT_OURS,
+        Reason.AUDIENCE_OF_ISSUER,
         Step.AUDIENCE,
         _claims(aud="https://issuer.test/userinfo"),
         words="The former only tells the client about its user.",

@@ -88,6 +88,10 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
             "Let the client ask for a token for this API (audience= at Auth0, resource= elsewhere), or correct "
             "audience= here.",
         ),
+        Reason.AUDIENCE_OF_ISSUER: Words(
+            "It is meant for an API of the authorization server itself.",
+            "Let the client ask for a token for this API (audience= at Auth0, resource= elsewhere).",
+        ),
         Reason.AUDIENCE_AMBIGUOUS: Words(
             "It is meant for several APIs whose settings differ here, so it cannot be said which ones count.",
             "Let the client ask for one of them.",
@@ -226,6 +230,7 @@ _FACTS: Mapping[Reason, Callable[[Case], str]] = MappingProxyType(
     {
         Reason.ISSUER_NOT_TRUSTED: _issuer,
         Reason.AUDIENCE_NOT_OURS: _audience,
+        Reason.AUDIENCE_OF_ISSUER: _audience,
         Reason.AUDIENCE_AMBIGUOUS: _audience,
         Reason.ALGORITHM_NOT_ALLOWED: _algorithm,
         Reason.TYPE_NOT_ALLOWED: _type,

@@ -93,6 +93,7 @@ FAILS_AT: Mapping[Reason, Step] = MappingProxyType(
         Reason.ENCRYPTED: Step.FORM,
         Reason.ISSUER_NOT_TRUSTED: Step.ISSUER,
         Reason.AUDIENCE_NOT_OURS: Step.AUDIENCE,
+        Reason.AUDIENCE_OF_ISSUER: Step.AUDIENCE,
         Reason.AUDIENCE_AMBIGUOUS: Step.AUDIENCE,
         Reason.ALGORITHM_NOT_ALLOWED: Step.ALGORITHM,
         Reason.TYPE_NOT_ALLOWED: Step.TYPE,
