@@ -73,7 +73,8 @@ class AuthzMiddleware:
         resource: this API's identifier, an https URL (RFC 9728). Its metadata is served at
             `/.well-known/oauth-protected-resource`, and every challenge leads there.
         on_decision: called with every `RequestDecision`, refused or granted. It changes no answer.
-        enforce: False guards nothing: what would be refused is logged and counted in `would_refuse`, and served.
+        enforce: False guards nothing: what would be refused is logged and counted in `would_refuse`, and served. Only a
+            handler that takes the token as a value still answers 401 where there is none.
         max_cached_tokens, max_cached_bytes: bounds of the cache of verified tokens; 0 switches it off.
         revoked: asked about every verified token, see `AccessTokenValidator`.
         warm_up: whether the start waits for every issuer's keys: `"off"`, `"try"` to go on without them, `"require"` to
