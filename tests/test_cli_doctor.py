@@ -420,6 +420,7 @@ def test_a_server_that_does_not_say_the_time(headers: dict[str, str]) -> None:
             Level.ADVICE,
             "(DPoP, mTLS), and such tokens are refused here (proof_required)",
         ),
+        ({"resource_indicators_supported": True}, Level.OK, "it states resource_indicators_supported: true."),
         ({"protected_resources": [API]}, Level.OK, "It lists this API among those it serves"),
         ({"protected_resources": ["https://x.example/"]}, Level.ADVICE, f"{API} is not among them"),
     ],

@@ -971,10 +971,27 @@ def test_a_dialect_that_is_open_is_said_to_be(
 
 def test_a_token_of_no_dialect_is_still_shown(explain: ExplainCommand) -> None:
     shown = explain(compact({"alg": "RS256"}, {"hello": "world"}), '--policy="x"')
-    assert "Dialect: none of those allowed reads this token" in shown.out
+    assert "Dialect: none reads this token\n  Its type (typ) is not the one that" in shown.out
     assert 'hello  "world"  the issuer\'s own; only policy.claim(…) looks at it' in shown.out
-    assert "Nothing can be said: no dialect allowed reads this token." in shown.out
+    assert "Nothing can be said: no dialect reads this token." in shown.out
     assert shown.code == 1
+
+
+@pytest.mark.parametrize("dialect", ["access_token", "rfc9068"])
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ({"nonce": "n"}, "It is an ID token. That tells a client who logged in; it lets nobody call an API."),
+        ({"azp": "one", "client_id": "other"}, "It names two different clients, in azp and in client_id."),
+        ({"scope": 1}, "One of its claims has a form that cannot be meant. The claim is scope."),
+    ],
+)
+def test_why_no_dialect_reads_a_token_is_said_also_where_nothing_is_verified(
+    dialect: str, claims: dict[str, Any], words: str, explain: ExplainCommand
+) -> None:
+    token = token_with(claims, dialect)
+    assert f"Dialect: none reads this token {words}" in joined(explain(token).out)
+    assert explain(token, "--json").document["note"] == words
 
 
 @pytest.mark.parametrize(
@@ -1800,12 +1817,18 @@ def test_whatever_is_piped_in_is_refused_and_not_repeated(given: str) -> None:
 
 
 def test_a_token_of_many_claims_is_explained_in_few_lines(offline: ExplainCommand) -> None:
-    claims: dict[str, Any] = {f"c{number}": "x" for number in range(500)}
-    token = ISSUER.token(**claims, big="y" * 3000)
-    shown = offline(token)
+    claims: dict[str, Any] = {"big": "y" * 3000, "permissions": [f"p{number}" for number in range(500)]}
+    token = sign_raw(header_of(), claims | ISSUER.claims(permissions=None) | {f"c{number}": 1 for number in range(300)})
+    shown = offline(token, "--no-third-party-clients")
     assert shown.code == 0
+    assert shown.out.startswith("ACCEPTED. It grants p0, p1, p10, ")
+    assert "and 480 more." in joined(shown.out)
     assert "… (3002 characters)" in joined(shown.out)
-    assert len(shown.out.splitlines()) < 800
+    assert shown.out.count("more; --json shows all") == 2
+    assert len(shown.out.splitlines()) < 300
+    document = offline(token, "--no-third-party-clients", "--json").document
+    assert len(document["grants"]["effective"]) == 500
+    assert len(document["claims"]) > 300
 
 
 # --- in processes of its own ------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The server's clock, and what its metadata says about getting tokens.
 
 Sources: RFC 9110 section 6.6.1 (Date), RFC 8414 section 2, RFC 7636, RFC 9449 section 5.1, RFC 8705 section 3.3,
-RFC 9728 section 4.
+RFC 9728 section 4 (`protected_resources`), RFC 8707.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from ...issuers import TrustedIssuer
 from ...keys import check_url
-from ..terminal import json_text
+from ..terminal import json_text, name_text
 from .answers import Look
 from .findings import Finding, Where, advice, ok, problem
 
@@ -134,6 +134,9 @@ def _on_binding(metadata: Mapping[str, object]) -> Iterator[Finding]:
 
 
 def _on_resources(trusted: TrustedIssuer, metadata: Mapping[str, object]) -> Iterator[Finding]:
+    for name, value in metadata.items():
+        if "resource" in name and name != "protected_resources":
+            yield ok(TOPIC, f"About asking for one API (RFC 8707) it states {name_text(name)}: {json_text(value)}.")
     resources = _strings(metadata.get("protected_resources"))
     if not resources:
         return

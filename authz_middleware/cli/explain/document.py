@@ -34,7 +34,7 @@ def document_of(explanation: Explanation) -> dict[str, object]:
         "reason": None if refused is None else refused.reason,
         "why": examination.why or None,
         "change": examination.change or None,
-        "note": explanation.disagreement or None,
+        "note": explanation.disagreement or examination.unreadable or None,
         "header": _members(explanation.header),
         "claims": _members(explanation.claims),
         "dialect": _dialect(explanation),

@@ -111,6 +111,16 @@ class Examination:
     @property
     def reading(self) -> Reading | None:
         """How the token reads, accepted or not; None where no dialect fits it."""
+        found = self._read()
+        return found if isinstance(found, Reading) else None
+
+    @property
+    def unreadable(self) -> str:
+        """Why no dialect reads the token; empty if one does, or if it could not even be parsed."""
+        found = self._read()
+        return self._words(found) if isinstance(found, InvalidToken) else ""
+
+    def _read(self) -> Reading | InvalidToken | None:
         trusted = self.trusted
         if self.accepted is not None and trusted is not None:
             return read_verified(self.accepted, trusted)
@@ -134,9 +144,7 @@ class Examination:
     @property
     def why(self) -> str:
         """Why the token was refused; empty if it was not."""
-        if self.refused is None:
-            return ""
-        return " ".join(part for part in (WORDS[self.refused.reason].what, facts(self._case(self.refused))) if part)
+        return "" if self.refused is None else self._words(self.refused)
 
     @property
     def change(self) -> str:
@@ -158,8 +166,9 @@ class Examination:
             return False
         return True
 
-    def _case(self, refused: Refused) -> Case:
-        return Case(
+    def _words(self, refused: Refused) -> str:
+        """Return what a refusal means for this token."""
+        case = Case(
             refused=refused,
             header=self.header,
             claims=self.claims,
@@ -168,6 +177,7 @@ class Examination:
             now=self.now,
             failure=self.failure,
         )
+        return " ".join(part for part in (WORDS[refused.reason].what, facts(case)) if part)
 
 
 async def examine(credential: Credential, trust: Trust) -> Examination:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from ...policy import Access, Policy
 from ..terminal import Cell, Page, Style, json_text, name_text
@@ -17,6 +17,7 @@ from .verdicts import Answer, Verdict
 
 __all__ = ["page_of"]
 
+MAX_ROWS, MAX_NAMED = 100, 20
 MARKS = {
     State.PASSED: Cell("passed", Style.GOOD),
     State.FAILED: Cell("FAILED", Style.ALARM),
@@ -80,8 +81,10 @@ def _add_verdict(page: Page, explanation: Explanation) -> None:
 
 
 def _effect(reading: Reading | None) -> str:
-    grants = sorted(reading.grants.effective) if reading is not None else []
-    return f"It grants {', '.join(map(name_text, grants))}." if grants else "It is valid, but it grants nothing."
+    grants = [] if reading is None else sorted(reading.grants.effective)
+    more = f" and {len(grants) - MAX_NAMED} more" if len(grants) > MAX_NAMED else ""
+    named = ", ".join(map(name_text, grants[:MAX_NAMED]))
+    return f"It grants {named}{more}." if grants else "It is valid, but it grants nothing."
 
 
 def _trust(explanation: Explanation) -> str:
@@ -100,14 +103,21 @@ def _standing(examination: Examination) -> str:
     return "as the token says; nobody has verified them"
 
 
-def _add_members(page: Page, title: str, members: Iterable[Member]) -> None:
+def _add_members(page: Page, title: str, members: Sequence[Member]) -> None:
     rows = [
         (Cell(name_text(m.name), Style.TITLE), Cell(json_text(m.value)), Cell(_meaning(m), Style.FAINT))
-        for m in members
+        for m in members[:MAX_ROWS]
     ]
     if rows:
         page.title(title)
         page.table(rows)
+        _add_rest(page, members)
+
+
+def _add_rest(page: Page, rows: Sequence[object]) -> None:
+    """Say how much of a hostile token's abundance is not shown."""
+    if len(rows) > MAX_ROWS:
+        page.text(f"… and {len(rows) - MAX_ROWS} more; --json shows all", Style.FAINT)
 
 
 def _meaning(member: Member) -> str:
@@ -119,7 +129,8 @@ def _add_dialect(page: Page, explanation: Explanation) -> None:
     if explanation.main.unverified is None:
         return
     if reading is None:
-        page.title("Dialect: none of those allowed reads this token")
+        page.title("Dialect: none reads this token")
+        page.text(explanation.main.unreadable)
         return
     names = " or ".join(dialect.name for dialect in (reading.dialect, *reading.others))
     page.title(f"Dialect: {names}{'' if reading.is_verified else ', if it were accepted'}")
@@ -140,7 +151,8 @@ def _add_grants(page: Page, reading: Reading | None) -> None:
         return
     lines = list(grant_lines(reading.grants))
     page.title("Grants" if reading.is_verified else "Grants, if it were accepted; as it is, none of them counts")
-    page.table(_grant_row(line, reading) for line in lines)
+    page.table(_grant_row(line, reading) for line in lines[:MAX_ROWS])
+    _add_rest(page, lines)
     if not lines:
         page.text("It carries none.")
     page.text(f"Rule ({reading.row.letter}): {reading.why}")
@@ -164,7 +176,7 @@ def _add_policy(page: Page, explanation: Explanation) -> None:
         return
     page.title(f"Policy {explanation.policy!r}")
     if explanation.answer is None:
-        page.text("Nothing can be said: no dialect allowed reads this token.")
+        page.text("Nothing can be said: no dialect reads this token.")
         return
     verdict = explanation.answer.verdict
     if explanation.outcome is Outcome.ACCEPTED:

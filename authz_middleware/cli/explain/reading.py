@@ -7,12 +7,12 @@ claimed, and nothing is decided by it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ..._jose import UnverifiedToken, VerifiedClaims
 from ...dialects import AUTH0, RFC9068, Dialect, read_identity, read_token, select_dialect
-from ...errors import InvalidToken
+from ...errors import InvalidToken, Reason
 from ...issuers import TrustedIssuer
 from ...token import OIDC_SCOPES, AccessToken, GrantRule, GrantSet, IssuerTrust, Source
 from ..terminal import json_text
@@ -131,38 +131,39 @@ def read_verified(token: AccessToken, trusted: TrustedIssuer) -> Reading:
 
 def read_claimed(
     unverified: UnverifiedToken, trusted: TrustedIssuer, *, is_pinned: bool, among_several: bool
-) -> Reading | None:
-    """Return how a token would read if it were accepted, or None if no dialect fits it.
+) -> Reading | InvalidToken:
+    """Return how a token would read if it were accepted, or the refusal if no dialect reads it.
 
     `is_pinned`: whether `trusted` says which dialects are allowed; else every table is tried. `among_several`: whether
     other issuers are trusted, too.
     """
     allowed = [trusted.settings.dialects] if is_pinned else [AUTH0, (RFC9068,)]
     trust = trusted.trust(among_several=among_several)
-    found = (_claimed(unverified, trusted, dialects, trust) for dialects in allowed)
-    readings = [reading for reading in found if reading is not None]
-    if not readings:
-        return None
+    readings, refusals = [], []
+    for dialects in allowed:
+        try:
+            readings.append(_claimed(unverified, trusted, dialects, trust))
+        except InvalidToken as refused:
+            refusals.append(refused)
+    if not readings:  # what is wrong with a dialect's own token says more than that it is of another type
+        return min(refusals, key=lambda refused: refused.reason is Reason.TYPE_NOT_ALLOWED)
     first, *others = readings
-    return Reading(first.token, first.dialect, is_verified=False, others=tuple(other.dialect for other in others))
+    return replace(first, others=tuple(other.dialect for other in others))
 
 
 def _claimed(
     unverified: UnverifiedToken, trusted: TrustedIssuer, dialects: Collection[Dialect], trust: IssuerTrust
-) -> Reading | None:
+) -> Reading:
     claims = VerifiedClaims(unverified.claims)  # they are not: what comes of it is shown as claimed, and nothing else
-    try:
-        dialect = select_dialect(unverified, claims, dialects)
-        token = read_token(
-            claims,
-            dialect,
-            read_identity(claims, dialect),
-            trusted.settings.clients,
-            rbac_enforced=trusted.rbac_enforced,
-            trust=trust,
-        )
-    except InvalidToken:
-        return None
+    dialect = select_dialect(unverified, claims, dialects)
+    token = read_token(
+        claims,
+        dialect,
+        read_identity(claims, dialect),
+        trusted.settings.clients,
+        rbac_enforced=trusted.rbac_enforced,
+        trust=trust,
+    )
     return Reading(token, dialect, is_verified=False)
 
 
