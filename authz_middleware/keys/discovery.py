@@ -82,6 +82,7 @@ class JWKSEndpoint:
         self._uri = configured
         self._is_configured = configured is not None
         self._known_until = -math.inf
+        self._retry_at = -math.inf  # while metadata cannot be had
 
     async def locate(self) -> str:
         """Return the endpoint. If the metadata cannot be had, that is the last known one.
@@ -92,13 +93,22 @@ class JWKSEndpoint:
         known = self._uri
         if known is None:
             return await self._discover()
-        if self._is_configured or self._clock() < self._known_until:
+        if self._is_configured or self._clock() < max(self._known_until, self._retry_at):
             return known
         try:  # a server that lets this wait must leave time for asking the endpoint itself
             async with asyncio.timeout(self._settings.fetch_seconds / 2):
                 return await self._discover()
-        except (FetchFailed, TimeoutError):
-            return known
+        except TimeoutError:
+            self._put_off(0)
+        except FetchFailed as failure:
+            self._put_off(failure.retry_after or 0)
+        return known
+
+    def _put_off(self, retry_after: float) -> None:
+        """Ask for metadata later: the keys are found without it, and its server may have said when to come back."""
+        settings = self._settings
+        delay = max(settings.longest_backoff, min(settings.longest_retry_after, retry_after))
+        self._retry_at = self._clock() + delay
 
     def doubt(self) -> None:
         """Read the metadata again next time: perhaps the endpoint has moved."""

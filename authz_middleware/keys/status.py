@@ -26,7 +26,8 @@ class KeyStatus:
     Attributes:
         state: see `KeyState`.
         age: seconds since the last successful contact with the issuer; None before the first, and for fixed keys.
-        last_error: one word for why the latest attempt failed; None if it did not.
+        last_error: one word for why the latest attempt failed, such as `timeout`, `transport`, `status`, `too_large`,
+            `not_json`, `no_usable_key`, `bad_metadata` or `host_not_allowed`; None if it did not.
         next_refresh: seconds until the next attempt is due, made when a request asks; None before the first.
         key_ids: the ids of the keys at hand, sorted.
     """

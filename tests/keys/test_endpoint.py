@@ -127,6 +127,27 @@ async def test_metadata_that_fails_leaves_the_last_known_endpoint(answer: Any) -
     assert world.network.urls.count(METADATA_URL) == asked + 1  # not an hour later
 
 
+@pytest.mark.parametrize(("name", "seconds"), [("500", 30), ("OSError", 30), ("garbage", 30), ("429", 120)])
+@in_loop
+async def test_metadata_that_fails_is_not_asked_for_with_every_fetch(name: str, seconds: float) -> None:
+    """Not even when keys fail, too, and their endpoint is doubted."""
+    world = World(OLD, jwks_uri=None, settings=KeySettings(unknown_key_interval=1))
+    await world.get()
+    world.clock.now += HOUR
+    world.network.answers[METADATA_URL] = NO_METADATA[name]
+    await world.get()
+    asked = world.network.urls.count(METADATA_URL)
+    world.network.fail()
+    await refusal(world.source, "unknown")
+    world.clock.now += seconds - 0.01
+    await refusal(world.source, "another")
+    assert world.network.urls.count(METADATA_URL) == asked
+    assert world.network.fetches == 4
+    world.clock.now += 10
+    await refusal(world.source, "third")
+    assert world.network.urls.count(METADATA_URL) == asked + 1
+
+
 @pytest.mark.parametrize("answer", NO_METADATA.values(), ids=NO_METADATA)
 @in_loop
 async def test_metadata_that_fails_at_first_is_an_outage(answer: Any) -> None:
