@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from authz_middleware import AccessToken, AccessTokenValidator, ConfigurationError, TrustedIssuer
 from authz_middleware._jose import ALGORITHMS, VerificationKey, parse_jwk
 from authz_middleware.dialects import AUTH0
-from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason
+from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason, Refused
 from authz_middleware.keys import Fetched
 from authz_middleware.testing import LocalIssuer, SigningKey, encode_segment
 
@@ -33,6 +33,7 @@ from .helpers import (
     token_with,
     validator,
 )
+from .keys.helpers import World, settle
 
 MALFORMED = "malformed_token"
 KEYS = {algorithm: SigningKey(algorithm) for algorithm in sorted(ALGORITHMS)}
@@ -65,6 +66,7 @@ STEPS: list[tuple[str, Change, Change, tuple[str, str]]] = [
     ("binding", {}, {"cnf": {"jkt": "x"}}, ("proof_required", "confirmation_claim")),
     ("grants", {}, {"scope": {}}, ("invalid_claim", "claim_wrong_form")),
 ]
+BEFORE_THE_KEY = [name for name, *_ in STEPS[: [name for name, *_ in STEPS].index("key")]]
 # With marks of an ID token a wrong audience has another code: the one exception to the order.
 GIVES_WAY = {"ID token": "audience"}
 
@@ -184,6 +186,61 @@ def test_a_key_of_another_algorithm_than_asked_for_verifies_nothing() -> None:
             return parse_jwk(KEYS["PS256"].jwk())
 
     assert refused(ISSUER.token(), validator(keys=Confused())) == ("wrong_algorithm", "algorithm_not_allowed")
+
+
+# --- what causes a fetch --------------------------------------------------------------------------------------------
+
+
+class Fetching:
+    """A validator whose keys are fetched, and the network that counts."""
+
+    def __init__(self) -> None:
+        self.world = World(ISSUER.key)
+        self.by = validator(keys=self.world.source)
+
+    def refuse(self, *tokens: str) -> set[tuple[str, str]]:
+        """Return how tokens are refused after a good one has fetched the keys."""
+
+        async def run() -> set[tuple[str, str]]:
+            await self.by.validate(ISSUER.token())
+            outcomes = set()
+            for token in tokens:
+                with pytest.raises(Refused) as caught:
+                    await self.by.validate(token)
+                outcomes.add((str(caught.value.code), str(caught.value.reason)))
+            await settle()
+            return outcomes
+
+        return asyncio.run(run())
+
+
+@pytest.mark.parametrize("kid", ["", "x" * 257, "x" * 10_000, 1, True, [], ["kid"], {}, {"kid": "kid"}], ids=repr)
+def test_a_kid_of_absurd_shape_causes_no_fetch(kid: object) -> None:
+    fetching = Fetching()
+    token = sign_raw({**header_of(), "kid": kid}, ISSUER.claims())
+    assert fetching.refuse(token) == {(MALFORMED, "kid_not_usable")}
+    assert fetching.world.network.fetches == 1
+
+
+def test_a_kid_of_the_longest_shape_causes_one() -> None:
+    fetching = Fetching()
+    token = sign_raw({**header_of(), "kid": "x" * 256}, ISSUER.claims())
+    assert fetching.refuse(token, token, token) == {("unknown_key", "key_not_published")}
+    assert fetching.world.network.fetches == 2
+
+
+def test_bad_signatures_under_a_known_key_cause_no_fetch() -> None:
+    fetching = Fetching()
+    forged = [ISSUER.sign(ISSUER.claims(jti=str(number)), key=STRANGER, kid=ISSUER.key.kid) for number in range(20)]
+    assert fetching.refuse(*forged) == {("bad_signature", "signature_invalid")}
+    assert fetching.world.network.fetches == 1
+
+
+@pytest.mark.parametrize("number", [n for n, step in enumerate(STEPS) if step[0] in BEFORE_THE_KEY])
+def test_nothing_that_is_refused_before_causes_a_fetch(number: int) -> None:
+    world = World(ISSUER.key)
+    refused(faulty([STEPS[number]]), strict_validator(world.source))
+    assert world.network.urls == []
 
 
 # --- claims of wrong types ------------------------------------------------------------------------------------------
