@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
-from authz_middleware import AuthzMiddleware, TrustedIssuer, requires
+from authz_middleware import AuthzMiddleware, TrustedIssuer, authenticated, requires
 from authz_middleware.mcp import access_token, authorize, streamable_http_app, token_verifier
 
 RESOURCE = "https://notes.acme.example/mcp"  # where clients find this server, and the audience of their tokens
@@ -31,14 +31,16 @@ OWNERS = {1: "auth0|jo", 2: "auth0|kim"}
 
 
 def notes_server(**auth: Any) -> MCPServer:
-    """Return the server. Who may use it at all may list notes; the other tools ask for more."""
+    """Return the server. Every tool states who may call it; one that says nothing is refused."""
     server = MCPServer("Notes", **auth)
 
     @server.tool()
+    @authenticated  # nothing beside what the server as a whole asks for
     async def list_notes() -> list[int]:
         return sorted(OWNERS)
 
     @server.tool()
+    @authenticated
     async def read_note(number: int, ctx: Context) -> str:
         caller = await access_token(ctx)
         if OWNERS.get(number) != caller.subject:  # somebody else's note takes more

@@ -5,6 +5,7 @@ Sources: the MCP specification, "Tools" and "Authorization" (insufficient scope 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from typing import Any
 from mcp import MCPError
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import Context
+from mcp_types import INTERNAL_ERROR
 from starlette.requests import HTTPConnection
 
 from ..context import RequestContext
-from ..decorators import stated_access
 from ..errors import ConfigurationError, Refused
-from ..policy import Policy, all_of
+from ..policy import Access, Policy, all_of
 from ..token import AccessToken
+from .features import Catalogue, Feature
 
 __all__ = ["EXCHANGE_KEY", "Exchange", "Policies", "access_token", "authorize", "exchange_of"]
 
@@ -27,6 +29,8 @@ REFUSED = -32003
 """The JSON-RPC error code of a refusal: one of those the specification leaves to implementations."""
 EXCHANGE_KEY = "authz_middleware.mcp"
 """Where an ASGI scope holds its `Exchange`."""
+
+_log = logging.getLogger("authz_middleware")
 
 
 @dataclass(slots=True)
@@ -49,22 +53,26 @@ def exchange_of(ctx: ServerRequestContext[Any, Any]) -> Exchange | None:
 
 
 class Policies:
-    """The SDK's middleware around every message: decides what a tool states, and words refusals from further in.
+    """The SDK's middleware around every message: decides what a feature states, and words refusals from further in.
 
     What is stated the decorator's own wrapper asks for again: this makes the decision early, that makes it certain.
+    What states nothing is decided here alone, by `undecorated`; None refuses it.
     """
 
-    def __init__(self, server: object) -> None:
-        self._server = server
+    def __init__(self, catalogue: Catalogue, undecorated: Access | None) -> None:
+        self.undecorated = undecorated
+        self._catalogue = catalogue
 
     async def __call__(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Serve one message."""
+        used = self._used_by(ctx)
         exchange = exchange_of(ctx)
         if exchange is None:
             return await call_next(ctx)
         context = exchange.context
         try:
-            await self._decide(ctx, context)
+            for feature in used:
+                await self._decide(feature, context)
             result = await call_next(ctx)
         except Exception:
             if context.refusal is None:
@@ -75,21 +83,39 @@ class Policies:
         exchange.refused = context.refusal
         raise exchange.error(context.refusal) from None
 
-    async def _decide(self, ctx: ServerRequestContext[Any, Any], context: RequestContext) -> None:
-        if ctx.method == "tools/call":
-            access = stated_access(_tool_function(self._server, (ctx.params or {}).get("name")))
-            if access is not None:
-                await context.enforce_checked(access)
+    async def _decide(self, feature: Feature, context: RequestContext) -> None:
+        access = self.undecorated if feature.access is None else feature.access
+        if access is None:
+            context.refuse_undecorated()
+        else:
+            await context.enforce_checked(access)
+
+    def _used_by(self, ctx: ServerRequestContext[Any, Any]) -> tuple[Feature, ...]:
+        """Return what a message uses.
+
+        Raises:
+            MCPError: it must not be served, through no fault of the caller's.
+        """
+        try:
+            used = self._catalogue.used_by(ctx.method, ctx.params or {})
+            _check_authenticated(ctx, used)
+        except ConfigurationError as fault:
+            _log.error("%s", fault)
+            raise MCPError(INTERNAL_ERROR, "Internal server error") from None
+        return used
 
 
-def _tool_function(server: object, name: object) -> object:
-    """Return the function of a tool, or None.
+def _check_authenticated(ctx: ServerRequestContext[Any, Any], used: tuple[Feature, ...]) -> None:
+    """Refuse requests whose callers nobody has told us of. Other transports than HTTP have no tokens.
 
-    The SDK knows it by a private name only; this function is the one place that does here. Where that changes, what a
-    tool states is decided later, by the decorator's wrapper.
+    Raises:
+        ConfigurationError: it is such a request.
     """
-    find = getattr(getattr(server, "_tool_manager", None), "get_tool", None)
-    return getattr(find(name), "fn", None) if callable(find) and isinstance(name, str) else None
+    if used and isinstance(ctx.request, HTTPConnection) and exchange_of(ctx) is None:
+        raise ConfigurationError(
+            f"{used[0].kind} {used[0].name} was asked for by HTTP, but nobody of ours has authenticated; serve "
+            "streamable_http_app(server), with AuthzMiddleware in front or token_verifier(…) in the server"
+        )
 
 
 def _is_failure(result: HandlerResult) -> bool:

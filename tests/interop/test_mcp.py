@@ -27,7 +27,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Mount
 
-from authz_middleware import AuthzMiddleware, TrustedIssuer, requires
+from authz_middleware import AuthzMiddleware, TrustedIssuer, authenticated, requires
 from authz_middleware.mcp import streamable_http_app, token_verifier
 
 from .api import served
@@ -43,6 +43,7 @@ def orders_server(**auth: object) -> MCPServer:
     server = MCPServer("Orders", **auth)  # type: ignore[arg-type]
 
     @server.tool()
+    @authenticated
     async def list_orders() -> str:
         return "none"
 

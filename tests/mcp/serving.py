@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import httpx2
@@ -22,7 +23,7 @@ from starlette.requests import Request
 from starlette.routing import Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from authz_middleware import AuthzMiddleware, TrustedIssuer, authorize, policy, requires
+from authz_middleware import AuthzMiddleware, TrustedIssuer, authenticated, authorize, policy, public, requires
 from authz_middleware import mcp as guarded
 from authz_middleware.errors import Refused
 from authz_middleware.testing import LocalIssuer
@@ -34,15 +35,20 @@ __all__ = [
     "METADATA",
     "NEEDED",
     "RESOURCE",
+    "SERVES",
     "WAYS",
     "Build",
     "Listener",
     "Outcome",
+    "Serve",
     "Unreachable",
     "Visit",
     "behind_middleware",
     "notes_server",
     "run",
+    "serve_behind_middleware",
+    "serve_with_the_sdk",
+    "settings",
     "trusted",
     "visit",
     "with_the_sdk",
@@ -92,6 +98,7 @@ def request_of(ctx: Context) -> Request:
 
 def _add_tools(server: MCPServer, ran: list[str]) -> None:
     @server.tool()
+    @public
     async def search(text: str) -> str:
         ran.append("search")
         return f"nothing with {text}"
@@ -109,10 +116,12 @@ def _add_tools(server: MCPServer, ran: list[str]) -> None:
         return 3
 
     @server.tool()
+    @authenticated
     async def crash() -> str:
         raise ValueError("not for clients")
 
     @server.tool()
+    @public
     async def whoami(ctx: Context) -> dict[str, Any]:
         ours, theirs = await guarded.access_token(ctx), get_access_token()
         return {
@@ -123,6 +132,7 @@ def _add_tools(server: MCPServer, ran: list[str]) -> None:
 
 def _add_tools_that_ask(server: MCPServer, ran: list[str]) -> None:
     @server.tool()
+    @authenticated
     async def read(number: int, ctx: Context) -> str:
         if number > 1:
             await guarded.authorize(ctx, "read:more")
@@ -130,12 +140,14 @@ def _add_tools_that_ask(server: MCPServer, ran: list[str]) -> None:
         return f"note {number}"
 
     @server.tool()
+    @authenticated
     async def read_by_request(ctx: Context) -> str:
         await authorize(request_of(ctx), "read:more")
         ran.append("read_by_request")
         return "a note"
 
     @server.tool()
+    @authenticated
     async def read_or_less(ctx: Context) -> str:
         try:
             await authorize(request_of(ctx), "read:more")
@@ -144,6 +156,7 @@ def _add_tools_that_ask(server: MCPServer, ran: list[str]) -> None:
         return "more"
 
     @server.tool()
+    @authenticated
     async def read_aloud(ctx: Context) -> str:
         await ctx.report_progress(1, 2)
         await request_of(ctx).scope[SPOKEN].wait()
@@ -158,11 +171,31 @@ def _add_prompts_and_resources(server: MCPServer, ran: list[str]) -> None:
         ran.append("summary")
         return "Sum up."
 
+    @server.prompt()
+    @public
+    async def summary_of(number: str, ctx: Context) -> str:
+        await guarded.authorize(ctx, "read:prompts")
+        ran.append("summary_of")
+        return f"Sum up {number}."
+
+    @server.resource("index://notes")
+    @requires("read:resources")
+    def index() -> str:  # the SDK runs it in a thread
+        ran.append("index")
+        return "1, 2"
+
     @server.resource("note://{number}")
     @requires("read:resources")
     async def note(number: str) -> str:
         ran.append("note")
         return f"note {number}"
+
+    @server.resource("draft://{number}")
+    @public
+    async def draft(number: str, ctx: Context) -> str:
+        await guarded.authorize(ctx, "read:resources")
+        ran.append("draft")
+        return f"draft {number}"
 
 
 # --- the two ways -----------------------------------------------------------------------------------------------------
@@ -174,25 +207,52 @@ class Build(Protocol):
     def __call__(self, issuer: TrustedIssuer, ran: list[str] | None = None, /, **options: Any) -> Starlette: ...
 
 
-def behind_middleware(issuer: TrustedIssuer, ran: list[str] | None = None, /, **options: Any) -> Starlette:
-    server = notes_server(ran)
+class Serve(Protocol):
+    """Returns an application that serves a server guarded in one way. `make` builds it, with the SDK's options."""
+
+    def __call__(self, make: Callable[..., Any], *issuers: TrustedIssuer, **options: Any) -> Starlette: ...
+
+
+def serve_behind_middleware(make: Callable[..., Any], *issuers: TrustedIssuer, **options: Any) -> Starlette:
+    """`told` is what the middleware is given besides."""
+    told = options.pop("told", {})
+    server = make()
     mcp_app = guarded.streamable_http_app(server, transport_security=HOSTS, **options)
     return Starlette(
         routes=[Mount("/", app=requires(NEEDED)(mcp_app))],
-        middleware=[Middleware(AuthzMiddleware, issuers=[issuer], resource=RESOURCE)],
+        middleware=[Middleware(AuthzMiddleware, issuers=issuers, resource=RESOURCE, **told)],
         lifespan=lambda _: server.session_manager.run(),
     )
 
 
-def with_the_sdk(issuer: TrustedIssuer, ran: list[str] | None = None, /, **options: Any) -> Starlette:
-    auth = AuthSettings(
-        issuer_url=AnyHttpUrl(issuer.issuer),
-        resource_server_url=AnyHttpUrl(RESOURCE),
-        required_scopes=[NEEDED],
-        validate_token_resource=True,
-    )
-    server = notes_server(ran, auth=auth, token_verifier=guarded.token_verifier([issuer]))
+def serve_with_the_sdk(make: Callable[..., Any], *issuers: TrustedIssuer, **options: Any) -> Starlette:
+    """`told` is what the verifier is given besides."""
+    verifier = guarded.token_verifier(issuers, **options.pop("told", {}))
+    server = make(auth=settings(issuers[0]), token_verifier=verifier)
     return guarded.streamable_http_app(server, transport_security=HOSTS, **options)
+
+
+def settings(issuer: TrustedIssuer, **options: Any) -> AuthSettings:
+    return AuthSettings(
+        **{
+            "issuer_url": AnyHttpUrl(issuer.issuer),
+            "resource_server_url": AnyHttpUrl(RESOURCE),
+            "required_scopes": [NEEDED],
+            "validate_token_resource": True,
+            **options,
+        }
+    )
+
+
+SERVES: tuple[Serve, ...] = (serve_behind_middleware, serve_with_the_sdk)
+
+
+def behind_middleware(issuer: TrustedIssuer, ran: list[str] | None = None, /, **options: Any) -> Starlette:
+    return serve_behind_middleware(partial(notes_server, ran), issuer, **options)
+
+
+def with_the_sdk(issuer: TrustedIssuer, ran: list[str] | None = None, /, **options: Any) -> Starlette:
+    return serve_with_the_sdk(partial(notes_server, ran), issuer, **options)
 
 
 WAYS: tuple[Build, ...] = (behind_middleware, with_the_sdk)

@@ -18,6 +18,7 @@ from mcp.server.auth.provider import AccessToken as SDKAccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.mcpserver import Context
 from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, Tool
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
@@ -26,7 +27,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import Message
 
-from authz_middleware import AuthzMiddleware, ConfigurationError, authorize, public, requires
+from authz_middleware import AuthzMiddleware, ConfigurationError, authenticated, authorize, public, requires
 from authz_middleware import mcp as guarded
 from authz_middleware.errors import ANSWERS, Code
 from authz_middleware.fastapi import FASTAPI_DOCS
@@ -148,9 +149,13 @@ def test_a_refusal_is_no_crash_in_the_log(way: Build, era: str, caplog: pytest.L
         async with visit(way(trusted()), caller(), era) as visitor:
             assert_refused(await visitor.call("delete", number=1), "delete:notes")
             assert_refused(await visitor.call("read", number=2), "read:more")
+            for uri in ("index://notes", "note://1", "draft://1"):
+                assert_refused(await visitor.of(visitor.client.read_resource(uri)), "read:resources")
+            for prompt, arguments in (("summary", {}), ("summary_of", {"number": "1"})):
+                assert_refused(await visitor.of(visitor.client.get_prompt(prompt, arguments)), "read:prompts")
 
     run(test)
-    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR or record.exc_info] == []
 
 
 def test_a_tool_may_deal_with_a_refusal_itself(way: Build, era: str) -> None:
@@ -229,41 +234,37 @@ def test_prompts_and_resources_are_guarded_too(way: Build, era: str) -> None:
     async def test(*grants: str) -> tuple[list[Outcome], list[str]]:
         ran: list[str] = []
         async with visit(way(trusted(), ran), caller(*grants), era) as visitor:
-            asked = (visitor.client.get_prompt("summary"), visitor.client.read_resource("note://1"))
+            client = visitor.client
+            asked = [
+                client.get_prompt("summary"),
+                client.get_prompt("summary_of", {"number": "1"}),
+                *map(client.read_resource, ("index://notes", "note://1", "draft://1")),
+            ]
             return [await visitor.of(one) for one in asked], ran
 
-    (prompt, resource), ran = run(test)
-    assert_refused(prompt, "read:prompts")
-    assert_refused(resource, "read:resources")
+    refused, ran = run(test)
+    for outcome, scope in zip(refused, ["read:prompts"] * 2 + ["read:resources"] * 3, strict=True):
+        assert_refused(outcome, scope)
     assert ran == []
     outcomes, ran = run(lambda: test("read:prompts", "read:resources"))
-    assert [outcome.error for outcome in outcomes] == [None, None]
-    assert ran == ["summary", "note"]
+    assert [outcome.error for outcome in outcomes] == [None] * 5
+    assert ran == ["summary", "summary_of", "index", "note", "draft"]
 
 
-def test_without_the_private_name_of_the_sdk_a_tool_still_refuses(
+def test_what_is_not_decided_early_is_refused_all_the_same(
     way: Build, era: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("authz_middleware.mcp.messages._tool_function", lambda _server, _name: None)
+    monkeypatch.setattr("authz_middleware.mcp.messages.Policies._used_by", lambda _self, _ctx: ())
 
     async def test() -> None:
         ran: list[str] = []
         async with visit(way(trusted(), ran), caller(), era) as visitor:
             assert_refused(await visitor.call("delete", number=1), "delete:notes")
+            assert_refused(await visitor.of(visitor.client.read_resource("note://1")), "read:resources")
+            assert_refused(await visitor.of(visitor.client.get_prompt("summary")), "read:prompts")
         assert ran == []
 
     run(test)
-
-
-def test_the_private_name_of_the_sdk_is_known() -> None:
-    from authz_middleware.decorators import stated_access
-    from authz_middleware.mcp.messages import _tool_function
-
-    server = notes_server()
-    assert repr(stated_access(_tool_function(server, "delete"))) == "'delete:notes'"
-    assert repr(stated_access(_tool_function(server, "count-all"))) == "'count:notes'"
-    assert [_tool_function(server, name) for name in ("nothing", None, 1)] == [None] * 3
-    assert _tool_function(Server("bare"), "delete") is None
 
 
 # --- who may use the server at all ------------------------------------------------------------------------------------
@@ -538,15 +539,28 @@ def test_a_server_that_nobody_authenticates_for_is_an_error() -> None:
 def test_another_transport_runs_what_states_nothing_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     ran: list[str] = []
     server = notes_server(ran)
+
+    @server.tool()
+    async def unguarded(ctx: Context) -> str:
+        ran.append("unguarded")
+        await guarded.authorize(ctx, "read:more")
+        return "read"
+
+    @server.tool()
+    async def open_to_anybody() -> str:
+        ran.append("open_to_anybody")
+        return "read"
+
     guarded.streamable_http_app(server)
 
     async def test() -> list[bool]:
         async with Client(server) as client:
-            calls = (("search", {"text": "x"}), ("delete", {"number": 1}), ("read", {"number": 2}))
+            calls: tuple[tuple[str, dict[str, Any]], ...]
+            calls = (("open_to_anybody", {}), ("delete", {"number": 1}), ("search", {"text": "x"}), ("unguarded", {}))
             return [(await client.call_tool(tool, arguments)).is_error for tool, arguments in calls]
 
-    assert run(test) == [False, True, True]
-    assert ran == ["search"]
+    assert run(test) == [False, True, True, True]
+    assert ran == ["open_to_anybody", "unguarded"]
     assert "streamable_http_app(server)" in caplog.text
 
 
@@ -562,14 +576,27 @@ def test_what_another_verifier_says_grants_nothing_here(caplog: pytest.LogCaptur
     auth = AuthSettings(
         issuer_url=AnyHttpUrl(ISSUER.issuer), resource_server_url=AnyHttpUrl(RESOURCE), validate_token_resource=False
     )
-    app = guarded.streamable_http_app(notes_server(ran, auth=auth, token_verifier=Theirs()), transport_security=HOSTS)
+    server = notes_server(ran, auth=auth, token_verifier=Theirs())
 
-    async def test() -> bool:
+    @server.tool()
+    async def undecorated() -> None:
+        ran.append("undecorated")
+
+    app = guarded.streamable_http_app(server, transport_security=HOSTS, undecorated="authenticated")
+
+    async def test() -> list[Any]:
+        calls: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("delete", {"number": 1}),
+            ("search", {"text": "x"}),
+            ("undecorated", {}),
+        )
         async with visit(app, {"Authorization": "Bearer opaque"}) as visitor:
-            return bool((await visitor.call("delete", number=1)).result.is_error)
+            return [(await visitor.call(tool, **arguments)).error for tool, arguments in calls]
 
-    assert run(test)
+    assert [(error.code, error.message) for error in run(test)] == [(-32603, "Internal server error")] * 3
     assert ran == []
+    assert "tool undecorated was asked for by HTTP" in caplog.text
+    assert not any(record.exc_info for record in caplog.records)
 
 
 def test_guarding_a_server_twice_decides_once() -> None:
@@ -609,7 +636,7 @@ def test_a_server_of_the_lower_level_can_be_guarded(era: str) -> None:
         return ListToolsResult(tools=[Tool(name="delete", input_schema={"type": "object"})])
 
     async def test(*grants: str) -> Outcome:
-        server = Server("Notes", on_call_tool=call_tool, on_list_tools=list_tools)
+        server = Server("Notes", on_call_tool=authenticated(call_tool), on_list_tools=list_tools)
         app = guarded.streamable_http_app(server, transport_security=HOSTS)
         app.add_middleware(AuthzMiddleware, issuers=[trusted()], resource=RESOURCE, undecorated="authenticated")
         async with visit(app, caller(*grants), era) as visitor:
