@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -58,31 +59,52 @@ class TokenUse(Enum):
     REQUIRED = "required"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a request something runs. A context variable holds it: one request may be served by several tasks.
+
+    Attributes:
+        context: of which request; None: of none.
+        depth: how many decisions in; the scope there is kept by the context, and gone with it.
+        cover: what a mount around stated, and whether it was met.
+        token_use: whether the handler takes the token as an argument.
+    """
+
+    context: RequestContext | None = None
+    depth: int = 0
+    cover: tuple[Access, bool] | None = None
+    token_use: TokenUse = TokenUse.REQUIRED
+
+
+NOWHERE = Place()
+_place: ContextVar[Place] = ContextVar("authz_middleware.place", default=NOWHERE)
+
+
 class RequestContext:
     """One request's token, and what has been decided about it.
 
     Attributes:
         token: the validated token; None for an anonymous caller.
         challenger: how this application words refusals.
-        scope: the ASGI scope of the request, as far in as a decision stood.
         decided: whether access was granted by a policy, `@public` or a public path. Without it no answer may leave.
         started: whether the response has begun, after which no refusal can be sent.
         refusal: the latest refusal raised for this request.
+        owed: how many decisions a handler has asked for and not awaited yet.
     """
 
     __slots__ = (
         "_closed",
-        "_cover",
+        "_depth",
         "_held",
         "_met",
         "_observation",
         "_public_path",
-        "_token_use",
+        "_scopes",
         "_undecorated",
         "challenger",
         "decided",
+        "owed",
         "refusal",
-        "scope",
         "started",
         "token",
     )
@@ -97,21 +119,37 @@ class RequestContext:
         observation: Observation | None = None,
     ) -> None:
         self.token = token
-        self.scope: Scope = {}
         self.challenger = challenger
         self.decided = public_path is not None
         self.started = False
         self.refusal: Refused | None = None
+        self.owed = 0
         self._undecorated = undecorated
         self._public_path = public_path
         self._observation = Observation.unheard() if observation is None else observation
-        self._cover: tuple[Access, bool] | None = None  # what a mount around stated, and whether it was met
         self._met: list[tuple[Access, Mapping[str, Any] | None]] = []
         self._held = NOTHING_CHECKED  # the terms by which mounts and routes granted access, for whoever listens
-        self._token_use = TokenUse.REQUIRED
+        self._scopes: dict[int, Scope] = {}
+        self._depth = 0
         self._closed = False
         if public_path is not None:
             self._observation.pend(PUBLIC, None)
+
+    @property
+    def _place(self) -> Place:
+        """Where in the request this runs; of a task or thread that was not handed it, nowhere in particular."""
+        place = _place.get()
+        return place if place.context is self else NOWHERE
+
+    @property
+    def enforces(self) -> bool:
+        """Whether refusals are carried out, or only reported."""
+        return self._observation.enforces
+
+    @property
+    def scope(self) -> Scope:
+        """The ASGI scope of the request, as far in as a decision stood."""
+        return self._scopes.get(self._place.depth, {})
 
     # --- what functions and handlers ask for --------------------------------------------------------------------------
 
@@ -140,6 +178,7 @@ class RequestContext:
 
     def _enforce(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> None:
         self._grant(policy, scope, checked)
+        self.decided = True
         self._met.append((policy, self._asked_with(policy, scope)))
 
     def authorize_now(self, policy: Policy, scope: Scope | None = None) -> None:
@@ -195,16 +234,23 @@ class RequestContext:
         if self._is_met(policy, request, checked):
             self._observation.allowed(policy, request, checked)
 
-    def _is_met(self, policy: Policy, request: ScopeRequest | None, checked: frozenset[Term]) -> bool:
-        """Tell whether a policy is met; where refusals are carried out, it is or this raises."""
+    def _is_met(
+        self, policy: Policy, request: ScopeRequest | None, checked: frozenset[Term], *, is_route: bool = False
+    ) -> bool:
+        """Tell whether a policy is met; where refusals are carried out, it is or this raises.
+
+        `is_route`: a route or mount asks, so that a client is told of all that stands between it and the route.
+        """
         self._check_open()
         is_met = request is not None and policy.allows(request, checked)
         if request is None:
             self._refuse(MissingToken(suggest(policy)[1]), policy)
         elif not is_met:
             decision = conclude(policy, request, checked)
-            self._refuse(InsufficientScope(decision.required, decision.scope), policy, decision)
-        self.decided = True
+            whole = self._observation.whole if is_route else None
+            told = conclude(whole, request, checked) if isinstance(whole, Policy) else decision
+            told = decision if told.allowed else told
+            self._refuse(InsufficientScope(told.required, told.scope), policy, decision)
         self.refusal = None  # a handler has dealt with it
         return is_met
 
@@ -245,7 +291,7 @@ class RequestContext:
             MissingToken: the caller is anonymous, and the handler needs a token.
         """
         may_be_missing = {TokenUse.OPTIONAL} if access is None else {TokenUse.OPTIONAL, TokenUse.NONE}
-        return None if self.token is None and self._token_use in may_be_missing else self.require_token()
+        return None if self.token is None and self._place.token_use in may_be_missing else self.require_token()
 
     # --- refusals -----------------------------------------------------------------------------------------------------
 
@@ -278,7 +324,13 @@ class RequestContext:
         return refused if self._observation.enforces else None
 
     def begin(self) -> None:
-        """Note that the answer begins: from here on no refusal can be sent."""
+        """Note that the answer begins: from here on no refusal can be sent.
+
+        Raises:
+            ConfigurationError: a handler has asked for a decision and forgotten to await it.
+        """
+        if self.owed and self._observation.enforces:
+            raise ConfigurationError("authorize(…) with a check was not awaited; write await authorize(request, …)")
         self.started = True
         self._observation.tell_pending()
 
@@ -306,37 +358,41 @@ class RequestContext:
         says so. `covers` makes this decision such a cover, for what runs within; a route covers nothing, so that what
         it dispatches to elsewhere must state something itself.
         """
-        cover, use, outer = self._cover, self._token_use, self.scope
-        self.scope = scope
+        cover = self._place.cover
         request = self._request(scope)
         is_new = access is None or not self._has_met(access, scope)
-        granted = self._decide_route(access, request, checked) if is_new else access
+        granted = self._decide_route(access, scope, request, checked) if is_new else access
         if granted is not None and is_new:
             self._note_held(granted, request, checked)
             tell = self._observation.pend if covers else self._observation.allowed
             tell(granted, request, self._held, is_covered=cover is not None)
         self._met += [(piece, self._asked_with(piece, scope)) for piece in pieces]
         self.decided = True
-        self._cover = None if not covers else cover if access is None else (access, granted is not None)
-        self._token_use = token_use
+        covering = None if not covers else cover if access is None else (access, granted is not None)
+        self._depth += 1
+        place = Place(self, self._depth, covering, token_use)
+        self._scopes[place.depth] = scope
+        reset = _place.set(place)
         try:
             yield
         finally:
-            self._cover, self._token_use, self.scope = cover, use, outer
+            _place.reset(reset)
+            self._scopes.pop(place.depth, None)
             if covers:
                 self._observation.tell_pending()
 
     def _decide_route(
-        self, access: Access | None, request: ScopeRequest | None, checked: frozenset[Term]
+        self, access: Access | None, scope: Scope, request: ScopeRequest | None, checked: frozenset[Term]
     ) -> Access | None:
         """Return what granted access; None: nothing did, which is only so where refusals are reported and no more."""
-        if access is None and self._cover is not None:
-            return self._cover[0] if self._cover[1] else None
-        if access is None and self.scope.get("path", "") == self._public_path:
+        cover = self._place.cover
+        if access is None and cover is not None:
+            return cover[0] if cover[1] else None
+        if access is None and scope.get("path", "") == self._public_path:
             return PUBLIC
         access = self._undecorated if access is None else access
         if isinstance(access, Policy):
-            return access if self._is_met(access, request, checked) else None
+            return access if self._is_met(access, request, checked, is_route=True) else None
         self._check_open()
         if access is None:
             self._refuse(MissingToken() if request is None else NoPolicy(), None)
@@ -346,6 +402,10 @@ class RequestContext:
         """Remember which terms hold here: further in, path parameters of the same names may say something else."""
         if request is not None and isinstance(access, Policy) and self._observation.wants_detail:
             self._held |= checked.union(term for term in access.terms if term.holds(request))
+
+    def arrive(self, scope: Scope) -> None:
+        """Note the scope of the request as it comes in."""
+        self._scopes[0] = scope
 
     def hand_over(self) -> None:
         """Leave the decision to a middleware further in, which validates anew."""
@@ -360,7 +420,7 @@ class RequestContext:
         self._closed = True
         self._observation.end()
         self.refusal = None  # its traceback leads back here
-        self.scope = {}
+        self._scopes.clear()
         self._met = []
 
     @property
@@ -408,11 +468,12 @@ def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
     scope[SCOPE_KEY] = context
     scope["auth"] = Credentials(context.token, context.allows)
     scope["user"] = UnauthenticatedUser() if context.token is None else Caller(context.token)
-    context.scope = scope
-    reset = _current.set(context)
+    context.arrive(scope)
+    reset, reset_place = _current.set(context), _place.set(Place(context))
     try:
         yield
     finally:
+        _place.reset(reset_place)
         _current.reset(reset)
         context.close()
         if SCOPE_KEY in outer:

@@ -5,6 +5,7 @@ Sources: the ASGI specification (HTTP and WebSocket messages), the Fetch standar
 
 from __future__ import annotations
 
+import sys
 from urllib.parse import unquote, urlsplit
 
 from starlette.types import Message, Receive, Scope, Send
@@ -13,7 +14,7 @@ from .challenge import send_refusal
 from .context import RequestContext
 from .errors import Refused
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "causes_of"]
 
 TEMPORARY_REDIRECT, FIRST_ERROR, SERVER_ERROR = 307, 400, 500
 
@@ -63,7 +64,7 @@ class Gate:
     def _refusal_instead_of(self, message: Message) -> Refused | None:
         """Return what to answer in place of an answer that begins; None lets it through."""
         context = self._context
-        if context.refusal is not None and message.get("status") == SERVER_ERROR:
+        if context.refusal is not None and message.get("status") == SERVER_ERROR and _is_about(context.refusal):
             return context.refusal  # an error handler further in met the refusal before it came out here
         if context.decided or (_answers_preflight(message) if self._is_preflight else self._is_harmless(message)):
             return None
@@ -91,6 +92,25 @@ class Gate:
 def _answers_preflight(message: Message) -> bool:
     """Tell whether an answer is one to a CORS preflight: with other answers the anonymous could ask about routes."""
     return any(name.lower().startswith(b"access-control-allow-") for name, _ in message.get("headers", ()))
+
+
+def _is_about(refusal: Refused) -> bool:
+    """Tell whether the error that is being answered is a refusal, or comes of one; not seen, it is taken to be."""
+    error = sys.exception()
+    return error is None or refusal in causes_of(error)
+
+
+def causes_of(error: BaseException) -> list[BaseException]:
+    """Return an exception with all that led to it: causes, contexts, members of groups."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and not any(one is known for known in found):
+            found.append(one)
+            members = one.exceptions if isinstance(one, BaseExceptionGroup) else ()
+            waiting += [one.__cause__, one.__context__, *members]
+    return found
 
 
 def _leads_to(message: Message) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
+from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -71,12 +72,10 @@ class Guard:
             await self.app(scope, receive, send)
             return
         stated = self.stated_for(scope)
-        if stated is None:
-            await PlainTextResponse("Method Not Allowed", 405, {"Allow": ", ".join(self.by_method)})(
-                scope, receive, send
-            )
-            return
         context = context_of(scope)
+        if stated is None:
+            await (self._answer_405 if context.enforces else self.app)(scope, receive, send)
+            return
         try:
             to_check = stated.to_check
             checked = NOTHING_CHECKED if to_check is None else await context.run_checks(to_check, scope)
@@ -91,6 +90,13 @@ class Guard:
                 await self.app(scope, receive, send)
         except Refused as refused:
             await refuse(context, refused, scope, send)
+
+    async def _answer_405(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as a route does that lacks the method: within an application, by its own handlers."""
+        headers = {"Allow": ", ".join(self.by_method)}
+        if "app" in scope:
+            raise HTTPException(405, headers=headers)
+        await PlainTextResponse("Method Not Allowed", 405, headers)(scope, receive, send)
 
     def stated_for(self, scope: Scope) -> Stated | None:
         """Return what is stated for this request; None: a class-based endpoint that states nothing lacks the method."""

@@ -23,7 +23,7 @@ from ._jose import DEFAULT_MAX_TOKEN_BYTES
 from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
 from .context import UNDECORATED, RequestContext, bound, outer_context, refuse
 from .errors import ConfigurationError, InvalidToken, MissingToken, Refused
-from .gate import Gate
+from .gate import Gate, causes_of
 from .guard import Guard
 from .issuers import TrustedIssuer
 from .metadata import ProtectedResource, is_mounted
@@ -33,7 +33,7 @@ from .policy import Access, requestable
 from .public_paths import PublicPaths
 from .readiness import VALIDATOR_KEY
 from .revocation import Revoked
-from .routes import Destination, RouteMap, find_router, guard_whole
+from .routes import Destination, RouteMap, find_router, guard_whole, stated_within
 from .startup import (
     announce_cors_inside,
     announce_invisible,
@@ -261,7 +261,7 @@ class AuthzMiddleware:
                 router = self._find_router(scope)
                 route_map = None if router is None else RouteMap.of(router)
                 if route_map is not None:
-                    check_policies(route_map.statements(), self.validator.issuers)
+                    check_policies([*route_map.statements(), *stated_within(route_map)], self.validator.issuers)
                 self._routes = route_map
                 self._announce(route_map, scope)
         return route_map
@@ -286,7 +286,7 @@ class AuthzMiddleware:
             announce_report_only(route_map)
         announce_cors_inside(self.app)
         if route_map is not None:
-            announce_unclaimed(route_map.statements(), self.validator.issuers)
+            announce_unclaimed([*route_map.statements(), *stated_within(route_map)], self.validator.issuers)
             is_refused = self.undecorated is None
             announce_routes(route_map, self.public_paths, refused=is_refused, enforced=self.enforces)
         elif scope.get("endpoint") is None and not isinstance(self.app, Guard):
@@ -302,8 +302,14 @@ async def _run(app: ASGIApp, gate: Gate, context: RequestContext, scope: Scope, 
         if not gate.has_refused:
             await refuse(context, refused, scope, send)
     except Exception as error:
-        if not gate.has_refused:
+        refusal = context.refusal
+        if not gate.has_refused and (refusal is None or not isinstance(error, ExceptionGroup)):
             raise
+        if not gate.has_refused and refusal is not None:  # raised in a task group of the handler's
+            if refusal not in causes_of(error):
+                raise
+            await refuse(context, refusal, scope, send)
+            return
         _log.debug("after its answer was refused, the application raised %s", type(error))
 
 

@@ -76,6 +76,11 @@ class Observation:
         """Whether anybody will read why a policy is met."""
         return not self._is_settled and self._observer.wants_detail
 
+    @property
+    def whole(self) -> Access | None:
+        """What the route and the mounts around it state, as far as it is known where the request leads."""
+        return self._destination.access
+
     def allowed(
         self,
         access: Access,

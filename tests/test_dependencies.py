@@ -89,8 +89,8 @@ def test_mounts_around_are_decided_before(issuer: LocalIssuer) -> None:
     outer = placed.mounted_in(issuer, requires("m"))
     asked, path = client(outer), "/outer" + PATH
     expect_missing(asked.post(path, **MALFORMED), "m a i d")
-    expect_forbidden(asked.post(path, headers=holding(issuer, "a", "i", "d"), **MALFORMED), "m")
-    expect_forbidden(asked.post(path, headers=holding(issuer, "m", "a", "d"), **MALFORMED), "a", "i", "d")
+    expect_forbidden(asked.post(path, headers=holding(issuer, "a", "i", "d"), **MALFORMED), *"maid")
+    expect_forbidden(asked.post(path, headers=holding(issuer, "m", "a", "d"), **MALFORMED), *"maid")
     assert not placed.calls
     assert asked.post(path, headers=holding(issuer, "m", "a", "i", "d"), json={}).json() == "none"
 

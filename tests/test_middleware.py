@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from authz_middleware import (
     TrustedIssuer,
     authenticated,
     authorize,
+    policy,
     public,
     requires,
 )
@@ -34,6 +35,7 @@ from authz_middleware.keys import KeySource, StaticJWKS
 from authz_middleware.testing import LocalIssuer
 
 from .apps import (
+    FORBIDDEN,
     Answer,
     Calls,
     Foreign,
@@ -523,26 +525,71 @@ def test_a_refusal_that_meets_an_error_handler_first_is_answered_as_it_is(issuer
     expect_ok(app.get("/inner/", headers=issuer.headers(**X)))
 
 
+def suppressing(request: Request) -> None:
+    with contextlib.suppress(Refused):
+        authorize(request, "y")  # type: ignore[unused-coroutine]
+    raise LookupError
+
+
+def turning(request: Request) -> None:
+    try:
+        authorize(request, "y")  # type: ignore[unused-coroutine]
+    except Refused as refused:
+        raise LookupError from refused
+
+
+def failing_meanwhile(request: Request) -> None:
+    try:
+        authorize(request, "y")  # type: ignore[unused-coroutine]
+    finally:
+        raise LookupError
+
+
 @pytest.mark.parametrize("mounted", [True, False])
-@pytest.mark.parametrize("granted_later", [True, False])
-def test_a_fault_after_a_refusal_is_a_fault_only_if_access_was_granted_since(
-    issuer: LocalIssuer, granted_later: bool, mounted: bool
+@pytest.mark.parametrize(("fail", "is_refusal"), [(suppressing, False), (turning, True), (failing_meanwhile, True)])
+def test_a_fault_is_answered_as_the_refusal_it_comes_of_and_no_other(
+    issuer: LocalIssuer, fail: Callable[[Request], None], is_refusal: bool, mounted: bool
 ) -> None:
     @authenticated
     async def trying(request: Request) -> Response:
-        with contextlib.suppress(Refused):
-            await authorize(request, "y")
-        if granted_later:
-            await authorize(request, "x")
-        raise LookupError
+        fail(request)
+        raise NotImplementedError
 
-    inner = Starlette(routes=[Route("/", trying)])
-    app = client(starlette_app(issuer, Mount("/inner", app=inner)), raise_server_exceptions=False)
-    answer = app.get("/inner/", headers=issuer.headers(**X))
-    if granted_later:
-        assert (answer.status_code, answer.text) == (500, "Internal Server Error")
-    else:
+    routes = [Route("/", trying)]
+    app = starlette_app(issuer, *([Mount("/", app=Starlette(routes=routes))] if mounted else routes))
+    answer = client(app, raise_server_exceptions=False).get("/", headers=issuer.headers(**X))
+    if is_refusal and mounted:
         expect_forbidden(answer, "y")
+    else:  # at the top there is no error handler further in: the application's own fault stays one
+        assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+
+
+@pytest.mark.parametrize("mounted", [True, False])
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_refusal_in_a_task_group_is_a_refusal(issuer: LocalIssuer, beside: bool, mounted: bool) -> None:
+    @authenticated
+    async def trying(request: Request) -> Response:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(authorize(request, policy.check(lambda _: False)))
+            if beside:
+                await asyncio.sleep(0)
+        raise NotImplementedError
+
+    routes = [Route("/", trying)]
+    app = starlette_app(issuer, *([Mount("/", app=Starlette(routes=routes))] if mounted else routes))
+    answer = client(app).get("/", headers=issuer.headers(**X))
+    expect_refusal(answer, 403, "insufficient_scope", FORBIDDEN, [])
+
+
+def test_a_task_group_that_fails_by_itself_is_a_fault(issuer: LocalIssuer) -> None:
+    @authenticated
+    async def trying(request: Request) -> Response:
+        with contextlib.suppress(Refused):
+            authorize(request, "y")  # type: ignore[unused-coroutine]
+        raise ExceptionGroup("own", [LookupError()])
+
+    app = client(starlette_app(issuer, Route("/", trying)), raise_server_exceptions=False)
+    assert app.get("/", headers=issuer.headers(**X)).status_code == 500
 
 
 # --- the middleware in other places ---------------------------------------------------------------------------------

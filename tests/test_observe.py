@@ -199,7 +199,7 @@ def test_the_statement_that_refuses_is_told_alone(issuer: LocalIssuer, path: str
 
 def test_a_mount_that_grants_before_its_route_refuses_is_not_told(issuer: LocalIssuer, lines: Lines) -> None:
     app, watch = watched(issuer, *granting())
-    expect_forbidden(client(app).get("/covered/y", headers=issuer.headers(**X)), "y")
+    expect_forbidden(client(app).get("/covered/y", headers=issuer.headers(**X)), "x", "y")
     assert watch.told() == [("insufficient_scope", "/covered/y", "'y'")]
     assert len(lines.at(logging.INFO)) == 1
 

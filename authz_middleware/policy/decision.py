@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..token import Source
-from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Policy, Term
+from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Kind, Policy, Term
 from .request import AccessRequest
 from .running import run_checks
 from .words import why_met, why_not
@@ -62,8 +62,13 @@ def conclude(policy: Policy, request: AccessRequest, checked: frozenset[Term] = 
         missing=lacking,
         required=required,
         scope=wanted,
-        why=why_met(request, held) if allowed else why_not(lacking[0], request),
+        why=why_met(request, held) if allowed else why_not(_first_to_name(lacking), request),
     )
+
+
+def _first_to_name(lacking: tuple[Term, ...]) -> Term:
+    """Return the term to explain: a check is asked last, so that beside others it was perhaps never asked."""
+    return next((term for term in lacking if term.kind is not Kind.CHECK), lacking[0])
 
 
 # --- what would do ----------------------------------------------------------------------------------------------------
