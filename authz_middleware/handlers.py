@@ -39,7 +39,7 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
 
     Write `await authorize(request, "refund:large")`. It is decided at once, so that a forgotten `await` forgets no
     decision, and a sync handler calls it without one. Only what has a `check` waits for its `await`, where there is an
-    event loop to wait on.
+    event loop to wait on; without it, no answer leaves.
 
     `hide=True` answers as if there were no such thing: where existence is a secret, a 403 would tell it.
 
@@ -52,6 +52,7 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
     context, scope = context_of(connection.scope), connection.scope
     wanted = policy if isinstance(policy, Policy) else all_of(policy, name="authorize")
     if wanted.has_checks and _is_on_event_loop():
+        context.owed += 1
         return _authorize_later(context, wanted, scope, hide=hide)
     with _hidden(context, scope, hide=hide):
         context.authorize_now(wanted, scope)
@@ -59,8 +60,11 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
 
 
 async def _authorize_later(context: RequestContext, policy: Policy, scope: Scope, *, hide: bool) -> None:
-    with _hidden(context, scope, hide=hide):
-        await context.authorize(policy, scope)
+    try:
+        with _hidden(context, scope, hide=hide):
+            await context.authorize(policy, scope)
+    finally:
+        context.owed -= 1
 
 
 @contextmanager

@@ -210,12 +210,11 @@ def _audience_faults(issuer: str, audience: str | Collection[str]) -> list[str]:
     if isinstance(audience, str):
         audience = [audience]
     faults = collection_faults("audience", audience)
-    if not faults and isinstance(issuer, str):
-        if own_apis(issuer) & set(audience):
-            faults.append(
-                "audience is an API of the authorization server itself (/userinfo or the Management API), whose "
-                "tokens are not meant for you; write the identifier of this API"
-            )
+    if not faults and isinstance(issuer, str) and own_apis(issuer) & set(audience):
+        faults.append(
+            "audience is an API of the authorization server itself (/userinfo or the Management API), whose "
+            "tokens are not meant for you; write the identifier of this API"
+        )
     return faults
 
 

@@ -59,7 +59,7 @@ def _ways_of_all(items: Iterable[tuple[object, Any]]) -> int:
 
 def _ways_of_one(kind: str, argument: Any) -> int:
     match kind, argument:
-        case "LITERAL" | "NOT_LITERAL" | "ANY" | "IN" | "AT" | "GROUPREF", _:
+        case "LITERAL" | "NOT_LITERAL" | "ANY" | "IN" | "AT" | "FAILURE" | "GROUPREF", _:
             return 1
         case "SUBPATTERN", (_, _, _, items):
             return _ways_of_all(items)
