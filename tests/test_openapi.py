@@ -2,7 +2,10 @@
 
 import asyncio
 import copy
+import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -17,8 +20,10 @@ from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Host, Mount
+from starlette.routing import BaseRoute, Host, Match, Mount, Route
+from starlette.types import Scope
 
+import authz_middleware.fastapi
 from authz_middleware import (
     AuthzMiddleware,
     ConfigurationError,
@@ -30,7 +35,9 @@ from authz_middleware import (
     requires_permissions,
     requires_scopes,
 )
+from authz_middleware.audit import RouteTable, route_table
 from authz_middleware.fastapi import FASTAPI_DOCS, document, endpoints, swagger_ui
+from authz_middleware.fastapi.enforced import enforced_in
 from authz_middleware.keys import Fetched
 from authz_middleware.policy import AUTHENTICATED
 from authz_middleware.testing import LocalIssuer, trust
@@ -119,6 +126,10 @@ async def bare() -> str:  # never decorated anywhere
     raise NotImplementedError
 
 
+def owns_secret(request: policy.AccessRequest) -> bool:
+    raise NotImplementedError
+
+
 # --- from policies to requirements ------------------------------------------------------------------------------------
 
 STATED: dict[str, tuple[Callable[[Any], Any], list[dict[str, list[str]]], str]] = {
@@ -142,21 +153,47 @@ STATED: dict[str, tuple[Callable[[Any], Any], list[dict[str, list[str]]], str]] 
         token(["c"]),
         "an access token with permission `a b` and scope `c`.",
     ),
-    "role": (requires(policy.role("manager")), token([]), "an access token with role `manager`."),
+    "role": (requires(policy.role("manager")), token([]), "an access token with a certain role."),
     "scope and role": (
         requires(policy.scope("a") & policy.role("manager")),
         token(["a"]),
-        "an access token with scope `a` and role `manager`.",
+        "an access token with scope `a` and a certain role.",
     ),
     "scope or role": (
         requires(policy.scope("a") | policy.role("manager")),
         token(["a"], []),
-        "an access token with scope `a` or role `manager`.",
+        "an access token with scope `a` or a certain role.",
     ),
     "alternatives that differ in roles": (
         requires(policy.scope("a") & (policy.role("m") | policy.role("n"))),
         token(["a"]),
-        "an access token with scope `a` and (role `m` or role `n`).",
+        "an access token with scope `a` and a certain role.",
+    ),
+    "alternatives that differ in kind": (
+        requires(policy.scope("a") & (policy.role("m") | policy.group("n"))),
+        token(["a"]),
+        "an access token with scope `a` and (a certain role or a certain group).",
+    ),
+    "identity": (
+        requires(policy.subject("jo") | policy.client("app") | policy.tenant("acme")),
+        token([]),
+        "an access token with a certain subject or a certain client or a certain tenant.",
+    ),
+    "claims": (
+        requires(policy.claim("org_id", equals="acme") & policy.claim(("act", "sub"), matches="app-.*")),
+        token([]),
+        "an access token with a certain value of the claim `org_id` and a certain value of the claim `act.sub`.",
+    ),
+    "machine and check": (
+        requires(policy.machine & policy.check(owns_secret)),
+        token([]),
+        "an access token with a machine as its holder and a further check by the API.",
+    ),
+    "user": (requires(policy.user & "a"), token(["a"]), "an access token with a user as its holder and `a`."),
+    "any token, and more": (
+        requires(policy.all_of(policy.any_of(AUTHENTICATED, "a"), "b", "c")),
+        token(["b", "c"]),
+        "an access token with `b` and `c`.",
     ),
     "the same value twice": (
         requires(policy.scope("a") & policy.permission("a")),
@@ -189,7 +226,31 @@ def test_an_operation_says_what_its_policy_says(name: str) -> None:
     assert found["description"] == f"**Access:** {words}"
 
 
-def test_a_policy_of_an_unknown_kind_is_shown_as_it_is_written() -> None:
+def test_nothing_a_policy_compares_with_is_published() -> None:
+    app = documented()
+    secret: list[Any] = [
+        policy.role("secret"),
+        policy.group("secret"),
+        policy.subject("auth0|secret"),
+        policy.subject(policy.path_param("secret")),
+        policy.client("secret"),
+        policy.tenant("secret"),
+        policy.claim("org_id", equals="secret"),
+        policy.claim("org_id", contains="secret"),
+        policy.claim("org_id", matches="secret"),
+        policy.claim("level", equals=31337),
+        policy.role("boss", issuer=ISSUER),
+        policy.check(owns_secret),
+    ]
+    app.get("/any")(requires(policy.any_of(*secret))(answer))
+    app.get("/all")(requires(policy.all_of("a", *secret[:5]))(answer))
+    for number, each in enumerate(secret):
+        app.get(f"/{number}")(requires(each)(answer))
+    published = json.dumps(valid(app.openapi()))
+    assert not any(word in published for word in ("secret", "31337", "boss"))
+
+
+def test_a_policy_of_an_unknown_kind_is_not_shown_as_it_is_written() -> None:
     class Odd(policy.Policy):
         __slots__ = ()
         alternatives = ((policy.GrantTerm(policy.Kind.SCOPE, "a"),),)
@@ -200,7 +261,7 @@ def test_a_policy_of_an_unknown_kind_is_shown_as_it_is_written() -> None:
     app = documented()
     app.get("/")(requires(policy.all_of(Odd(), "b"))(answer))
     assert operation(app)["security"] == token(["a", "b"])
-    assert operation(app)["description"] == "**Access:** an access token with `odd` and `b`."
+    assert operation(app)["description"] == "**Access:** an access token with a further check by the API and `b`."
 
 
 def test_the_description_of_an_operation_is_kept() -> None:
@@ -243,6 +304,44 @@ def test_of_two_routes_for_one_request_the_one_that_is_served_counts() -> None:
     app.get("/", operation_id="first")(requires("first")(answer))
     app.get("/", operation_id="second")(requires("second")(answer))
     assert operation(app)["security"] == token(["first"])
+
+
+def test_a_route_for_every_method_is_served_before_those_that_follow() -> None:
+    app = documented()
+    app.router.routes.append(Route("/any", public(Foreign())))
+    app.router.routes.append(Own("/own"))
+    for path in ("/any", "/own"):
+        app.get(path)(requires("a")(answer))
+        app.post(path)(requires("a")(answer))
+    assert client(app).get("/any").status_code == 200
+    assert operation(app, "/any", "get")["security"] == operation(app, "/any", "post")["security"] == []
+    assert client(app).get("/own", headers=LOCAL.headers(permissions=["a"])).json()["code"] == "no_policy"
+    assert operation(app, "/own")["description"] == "**Access:** nobody, because the operation states no policy."
+
+
+class Own(BaseRoute):
+    """A route that is served in a way of its own."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return (Match.FULL if scope["path"] == self.path else Match.NONE), {}
+
+
+def test_a_parameter_of_another_name_is_no_other_path_and_one_of_another_kind_is() -> None:
+    app = documented()
+    app.router.routes.append(Route("/same/{anything}", public(Foreign())))
+    app.router.routes.append(Route("/some/{number:int}", public(Foreign())))
+    app.router.routes.append(Route("/other/{anything:int}", public(Foreign())))
+    for path in ("/same/{number}", "/some/{number}", "/other/{number}"):
+        app.get(path)(requires("a")(numbered))
+    asked = client(app)
+    got = [asked.get(path).status_code for path in ("/same/x", "/some/1", "/some/x", "/other/1", "/other/x")]
+    assert got == [200, 200, 401, 200, 401]
+    assert operation(app, "/same/{number}")["security"] == []
+    assert operation(app, "/some/{number}")["security"] == token(["a"])
+    assert operation(app, "/other/{number}")["security"] == token(["a"])
 
 
 def test_each_method_has_its_own_policy() -> None:
@@ -360,6 +459,88 @@ def test_public_at_one_place_and_guarded_at_another(order: tuple[str, str]) -> N
         app.mount(path, requires("a")(inner) if path == "/a" else inner)
     document(app)
     assert operation(inner)["security"] == token(["a"])
+
+
+def test_what_a_mounted_application_opens_by_its_own_public_paths() -> None:
+    def mounted(*outer_paths: str) -> FastAPI:
+        inner = FastAPI(openapi_url=None)
+        inner.add_middleware(AuthzMiddleware, issuers=[LOCAL.trusted()], public_paths=["/"])
+        inner.get("/")(bare)
+        outer = FastAPI(openapi_url=None)
+        outer.add_middleware(AuthzMiddleware, issuers=[LOCAL.trusted()], public_paths=outer_paths)
+        outer.mount("/m", inner)
+        document(outer)
+        return inner
+
+    assert operation(mounted())["description"] == "**Access:** any valid access token."
+    assert operation(mounted())["security"] == token([])
+    assert operation(mounted("/m/"))["security"] == []
+
+
+# --- only reporting ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("decorator", "security", "words"),
+    [
+        (requires("a"), [*token(["a"]), {}], "an access token with `a`"),
+        (authenticated, [*token([]), {}], "any valid access token"),
+        (None, [*token([]), {}], "nobody, because the operation states no policy"),
+    ],
+)
+def test_where_refusals_are_only_reported_none_is_documented(decorator: Any, security: Any, words: str) -> None:
+    app = documented(enforce=False)
+    app.get("/")(bare_too if decorator is None else decorator(answer))
+    found = operation(app)
+    assert client(app).get("/").status_code == 200
+    assert found["security"] == security
+    assert found["description"] == f"**Access:** {words}. This is only reported so far, and nobody is refused."
+    assert list(found["responses"]) == ["200"]
+
+
+async def bare_too() -> str:
+    return "served"
+
+
+def test_what_is_public_is_so_while_refusals_are_only_reported() -> None:
+    app = documented(enforce=False)
+    app.get("/")(public(answer))
+    assert operation(app)["security"] == []
+    assert operation(app)["description"] == "**Access:** anybody, with or without an access token."
+
+
+def test_undecorated_routes_are_meant_for_whom_the_middleware_would_let_in() -> None:
+    app = documented(enforce=False, undecorated="authenticated")
+    app.get("/")(bare_too)
+    assert operation(app)["description"].startswith("**Access:** any valid access token. This is only reported")
+
+
+def test_what_the_application_requires_itself_stays_required_while_refusals_are_only_reported() -> None:
+    app = documented(enforce=False)
+    app.get("/", dependencies=[Depends(APIKeyHeader(name="x-key"))])(requires("a")(answer))
+    key: dict[str, list[str]] = {"APIKeyHeader": []}
+    assert operation(app)["security"] == [{**key, "AccessToken": ["a"]}, key]
+
+
+def test_what_is_enforced_further_in_is_documented_although_something_around_only_reports() -> None:
+    app, inner = guarded(enforce=False), guarded()
+    inner.get("/")(requires("a")(answer))
+    app.mount("/m", requires("around")(inner))
+    document(app)
+    assert operation(inner)["security"] == token(["a"])
+    assert set(operation(inner)["responses"]) == {"200", "401", "403", "503"}
+
+
+@pytest.mark.parametrize("order", [("/reported", "/enforced"), ("/enforced", "/reported")])
+def test_enforced_at_one_place_and_reported_at_another(order: tuple[str, str]) -> None:
+    app, inner = FastAPI(), inner_app()
+    app.add_middleware(AuthzMiddleware, issuers=[LOCAL.trusted()], enforce=False)
+    around = AuthzMiddleware(inner, issuers=[LOCAL.trusted()])
+    for path in order:
+        app.mount(path, inner if path == "/reported" else around)
+    document(app)
+    assert operation(inner)["security"] == token(["inner"])
+    assert "401" in operation(inner)["responses"]
 
 
 def test_a_host_counts_as_a_mount() -> None:
@@ -817,6 +998,37 @@ def test_the_document_is_kept_until_something_changes() -> None:
     assert app.openapi() == second
 
 
+def test_asking_often_walks_the_routes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Often anybody may ask, and asking costs the event loop: no more of it than the first time."""
+    walked: list[object] = []
+    read: list[object] = []
+
+    def walk(app: object, **options: Any) -> RouteTable:
+        walked.append(app)
+        return route_table(app, **options)
+
+    def read_off(table: RouteTable, app: Starlette) -> Any:
+        read.append(app)
+        return enforced_in(table, app)
+
+    monkeypatch.setattr("authz_middleware.audit.kept.route_table", walk)
+    monkeypatch.setattr("authz_middleware.fastapi.documentation.enforced_in", read_off)
+    app, inner = documented(), inner_app()
+    app.get("/")(requires("a")(answer))
+    app.mount("/sub", public(inner))
+    asked = client(app)
+    first = asked.get("/openapi.json").json()
+    walked.clear()
+    read.clear()
+    for path in ("/openapi.json", "/sub/openapi.json") * 3:
+        assert asked.get(path).status_code == 200
+    assert len(walked) == 1  # when the mounted application has been started by its first request
+    assert read == [inner, app]
+    app.get("/later")(requires("b")(answer))
+    assert asked.get("/openapi.json").json() != first
+    assert len(walked) == 2
+
+
 def test_routes_that_are_included_later_appear() -> None:
     app, router = documented(), APIRouter()
     app.include_router(router, dependencies=[Security(requires("include"))])
@@ -1059,3 +1271,23 @@ def test_what_cannot_be_filled_in_is_a_configuration_error(arguments: dict[str, 
     with pytest.raises(ConfigurationError, match=f"swagger_ui: .*{sentence}"):
         swagger_ui(app, **arguments)
     assert app.swagger_ui_init_oauth is None
+
+
+# --- the extra --------------------------------------------------------------------------------------------------------
+
+
+def test_without_fastapi_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("authz_middleware.fastapi.")]:
+        monkeypatch.delitem(sys.modules, name)
+    for name in [name for name in sys.modules if name == "fastapi" or name.startswith("fastapi.")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    spec = authz_middleware.fastapi.__spec__
+    assert spec is not None
+    assert spec.loader is not None
+    with pytest.raises(ImportError, match=r'pip install "authz_middleware\[fastapi\]"'):
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def test_the_package_does_not_need_fastapi() -> None:
+    code = "import sys, authz_middleware, authz_middleware.audit; sys.exit('fastapi' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

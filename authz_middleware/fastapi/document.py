@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..keys import check_url
 from ..keys.discovery import CodeFlow
 from ..policy import is_scope_token
-from .documentation import Documentation, Settings, guarded_applications, installed_issuers
+from .documentation import Documentation, Settings, installed_issuers
 from .schema import put_into
 
 __all__ = ["document"]
@@ -35,8 +35,13 @@ def document(
     """Make `/openapi.json` say who may call what, from the very policies that are enforced.
 
     Adds a security scheme, what each operation requires (`a | b` as alternatives), a line about it in each description,
-    and the refusals. Routes may be declared before or after. FastAPI applications mounted in this one are documented
-    too, mounts around them counted in. A handler's own `authorize(…)` is not seen: document it with the operation.
+    and the refusals. Of what else policies compare with, such as roles, claims and identities, it says the kind and no
+    value: often anybody may read it. Routes may be declared before or after. FastAPI applications mounted in this one
+    are documented too, mounts around them counted in. A handler's own `authorize(…)` is not seen: document it with the
+    operation.
+
+    While `AuthzMiddleware(enforce=False)` only reports, the document says what is going to be required, and that nobody
+    is refused yet: it lists no refusals, and no token as an alternative to the right one.
 
     The issuer's endpoints are discovered when a document is first asked for, and kept while the process lives. As long
     as they cannot be had, the scheme is OpenID Connect, which clients resolve by themselves. An issuer whose `keys=` or
@@ -77,7 +82,7 @@ def _see_to_all(documentation: Documentation) -> None:
         return  # to look at what stands in front, a stack may have to be built, and that leads here once more
     documentation.is_looking = True
     try:
-        for application in guarded_applications(documentation.root):
+        for application in documentation.applications():
             if isinstance(application, FastAPI):
                 put_into(application, documentation)
     finally:

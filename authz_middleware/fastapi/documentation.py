@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from starlette.applications import Starlette
-from starlette.routing import compile_path
 
-from ..audit import route_table
+from ..audit import RouteTable
+from ..audit.kept import KeptTable
 from ..audit.middlewares import layers_of
 from ..issuers import TrustedIssuer
 from ..keys.discovery import CodeFlow
 from ..middleware import AuthzMiddleware
-from ..policy import Access, Public, all_of
 from .endpoints import Endpoints
-from .operations import Accesses, Scheme
+from .enforced import Operations, enforced_in
+from .operations import Scheme
 
-__all__ = ["Documentation", "Settings", "guarded_applications", "installed_issuers"]
+__all__ = ["Documentation", "Settings", "installed_issuers"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ class Documentation:
     settings: Settings
     is_looking: bool = False
     _endpoints: dict[tuple[str, int], Endpoints] = field(default_factory=dict)
+    _tables: dict[Starlette, KeptTable] = field(default_factory=dict)
+    _operations: dict[tuple[Starlette, Starlette], tuple[RouteTable, Operations]] = field(default_factory=dict)
 
     def trusted(self) -> TrustedIssuer:
         """Return the issuer that is documented: looked up anew, because tests put another one in its place."""
@@ -79,35 +81,24 @@ class Documentation:
             return None
         return self._endpoints.setdefault((trusted.issuer, id(trusted.fetch)), Endpoints(trusted))
 
-    def accesses(self, app: Starlette, host: Starlette) -> Accesses:
-        """Return what is enforced for each operation of `app`, by the route table of `host`."""
-        by_place: dict[str, dict[tuple[str, str], Access | None]] = {}
-        for entry in route_table(host).entries:
-            if entry.kind == "http" and entry.application is app:
-                place = by_place.setdefault(entry.path.removesuffix(entry.local_path), {})
-                _, path, _ = compile_path(entry.local_path)
-                for method in entry.methods:
-                    access = entry.undecorated if entry.access is None else entry.access
-                    place.setdefault((path, method), access)  # of two routes the first is served
-        merged: dict[tuple[str, str], Access | None] = {}
-        for place in by_place.values():
-            for operation, access in place.items():
-                merged[operation] = _both(merged[operation], access) if operation in merged else access
-        return merged
+    def applications(self) -> list[object]:
+        """Return the application and those mounted in it."""
+        return list(dict.fromkeys([self.root, *(entry.application for entry in self._table_of(self.root).entries)]))
 
+    def operations(self, app: Starlette, host: Starlette) -> Operations:
+        """Return what is enforced for each operation of `app`, by the route table of `host`.
 
-def _both(one: Access | None, other: Access | None) -> Access | None:
-    """Return what suffices wherever an application is mounted that is mounted twice: it has one document."""
-    if one is None or other is None:
-        return None
-    if isinstance(one, Public) or isinstance(other, Public):
-        return other if isinstance(one, Public) else one
-    return all_of(one, other)
+        The document may be anybody's to ask for, and often, so a walk over the routes must not be what a request costs:
+        the very same object is returned until routes or middleware change.
+        """
+        table = self._table_of(host)
+        known = self._operations.get((app, host))
+        if known is None or known[0] is not table:
+            known = self._operations[app, host] = (table, enforced_in(table, app))
+        return known[1]
 
-
-def guarded_applications(root: Starlette) -> list[object]:
-    """Return an application and those mounted in it."""
-    return list(dict.fromkeys([root, *(entry.application for entry in route_table(root).entries)]))
+    def _table_of(self, host: Starlette) -> RouteTable:
+        return self._tables.setdefault(host, KeptTable(host)).get()
 
 
 def installed_issuers(root: Starlette) -> list[TrustedIssuer]:

@@ -12,16 +12,13 @@ from itertools import product
 from typing import Any
 
 from ..keys.discovery import CodeFlow, metadata_urls
-from ..policy import Access, Policy, Public
+from ..policy import Policy, Public
+from .enforced import METHODS, REFUSED, Enforced, Operations
 from .responses import PROBLEM, forbidden, unauthorized, unavailable
 from .wording import describe_access, scope_sets, takes_any_token
 
-__all__ = ["Accesses", "Scheme", "add_access"]
+__all__ = ["Scheme", "add_access"]
 
-Accesses = Mapping[tuple[str, str], Access | None]
-"""What is enforced for each operation, by path template and method; what is missing here is refused."""
-
-METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 MAX_USERS = 3
 
 Operation = dict[str, Any]
@@ -57,51 +54,57 @@ class Scheme:
         return {"type": "oauth2", "description": about, "flows": {"authorizationCode": flow}}
 
 
-def add_access(document: dict[str, Any], accesses: Accesses, scheme: Scheme) -> None:
+def add_access(document: dict[str, Any], operations: Operations, scheme: Scheme) -> None:
     """Add the scheme, each operation's requirements, and the refusals. What the application documents itself is kept.
 
-    A malformed `Authorization` header is answered with 400 whatever is called; that is not listed.
+    Where refusals are only reported, none is added, and no token is an alternative to the right one. A malformed
+    `Authorization` header is answered with 400 whatever is called; that is not listed.
     """
     components = document.setdefault("components", {})
-    used = _users_of_scopes(document, accesses)
+    used = _users_of_scopes(document, operations)
     name = _put(components, "securitySchemes", "AccessToken", scheme.definition(used))
     problem = _reference("schemas", _put(components, "schemas", "AccessProblem", PROBLEM))
+    responses = {"Unauthorized": unauthorized(problem), "KeysUnavailable": unavailable(problem)}
     for_all = {
-        "401": _reference("responses", _put(components, "responses", "Unauthorized", unauthorized(problem))),
-        "503": _reference("responses", _put(components, "responses", "KeysUnavailable", unavailable(problem))),
+        status: {"$ref": _reference("responses", _put(components, "responses", title, responses[title]))}
+        for status, title in (("401", "Unauthorized"), ("503", "KeysUnavailable"))
     }
     inherited = document.get("security", [])
     for path, method, operation in _operations(document):
-        access = accesses.get((path, method))
-        _add_description(operation, access)
-        _add_security(operation, access, name, inherited)
-        responses: dict[str, object] = {status: {"$ref": reference} for status, reference in for_all.items()}
-        if not isinstance(access, Public) and not takes_any_token(access):
-            responses["403"] = forbidden(access, problem)
-        _add_responses(operation, responses)
+        enforced = operations.get((path, method), REFUSED)
+        _add_description(operation, enforced)
+        _add_security(operation, enforced, name, inherited)
+        if not enforced.is_reported:
+            _add_responses(operation, {**for_all, **_forbidden(enforced, problem)})
+
+
+def _forbidden(enforced: Enforced, problem: str) -> dict[str, object]:
+    """Return the response to a good token that does not suffice, by its status; none where any will do."""
+    access = enforced.access
+    return {} if isinstance(access, Public) or takes_any_token(access) else {"403": forbidden(access, problem)}
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[tuple[str, str, Operation]]:
     for path, item in document.get("paths", {}).items():
         for method in METHODS:
-            if method in item:
-                yield path, method.upper(), item[method]
+            if method.lower() in item:
+                yield path, method, item[method.lower()]
 
 
-def _users_of_scopes(document: Mapping[str, Any], accesses: Accesses) -> dict[str, str]:
+def _users_of_scopes(document: Mapping[str, Any], operations: Operations) -> dict[str, str]:
     """Return every scope in use, with a sentence that names the operations that use it."""
     users: dict[str, list[str]] = {}
     for path, method, _ in _operations(document):
-        access = accesses.get((path, method))
+        access = operations.get((path, method), REFUSED).access
         scopes = [scope for scopes in scope_sets(access) for scope in scopes] if isinstance(access, Policy) else []
         for scope in dict.fromkeys(scopes):
             users.setdefault(scope, []).append(f"{method} {path}")
-    return {scope: _used_by(operations) for scope, operations in users.items()}
+    return {scope: _used_by(names) for scope, names in users.items()}
 
 
-def _used_by(operations: list[str]) -> str:
-    more = len(operations) - MAX_USERS
-    return "Used by " + ", ".join(operations[:MAX_USERS]) + (f" and {more} more" if more > 0 else "") + "."
+def _used_by(names: list[str]) -> str:
+    more = len(names) - MAX_USERS
+    return "Used by " + ", ".join(names[:MAX_USERS]) + (f" and {more} more" if more > 0 else "") + "."
 
 
 def _put(components: dict[str, Any], kind: str, name: str, value: object) -> str:
@@ -117,15 +120,16 @@ def _reference(kind: str, name: str) -> str:
     return f"#/components/{kind}/{name}"
 
 
-def _add_description(operation: Operation, access: Access | None) -> None:
-    line = describe_access(access)
+def _add_description(operation: Operation, enforced: Enforced) -> None:
+    line = describe_access(enforced.access, is_reported=enforced.is_reported)
     described = operation.get("description", "")
     if line not in described:
         operation["description"] = f"{described}\n\n{line}".strip()
 
 
-def _add_security(operation: Operation, access: Access | None, name: str, inherited: list[dict[str, Any]]) -> None:
+def _add_security(operation: Operation, enforced: Enforced, name: str, inherited: list[dict[str, Any]]) -> None:
     """Require a token beside what the application requires: both are checked, so each alternative names both."""
+    access = enforced.access
     stated: list[dict[str, Any]] = operation.get("security", inherited)
     if isinstance(access, Public):
         if not stated:
@@ -133,6 +137,7 @@ def _add_security(operation: Operation, access: Access | None, name: str, inheri
         return
     sets = [[]] if access is None else scope_sets(access)
     combined = [{**own, name: scopes} for own, scopes in product(stated or [{}], sets)]
+    combined += (stated or [{}]) if enforced.is_reported else []
     operation["security"] = [one for index, one in enumerate(combined) if one not in combined[:index]]
 
 

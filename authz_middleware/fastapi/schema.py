@@ -14,7 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..guard import Guard
 from .documentation import Documentation
-from .operations import Accesses, Scheme, add_access
+from .enforced import Operations
+from .operations import Scheme, add_access
 
 __all__ = ["GuardedSchema", "put_into"]
 
@@ -39,7 +40,7 @@ class GuardedSchema:
         self._plain: Callable[[], Document] = app.openapi
         self._base: Document = {}
         self._made: Document | None = None
-        self._made_from: tuple[Accesses, Scheme] | None = None
+        self._made_from: tuple[Operations, Scheme] | None = None
 
     def __call__(self) -> Document:
         """Return the document. Where no event loop runs, the issuer is asked here if it was not asked before."""
@@ -49,7 +50,7 @@ class GuardedSchema:
         if not _is_in_loop():
             self.documentation.prepare_without_a_loop()
         scheme, is_final = self.documentation.scheme()
-        made_from = (self.documentation.accesses(self._app, self.host), scheme)
+        made_from = (self.documentation.operations(self._app, self.host), scheme)
         if plain is self._made and made_from == self._made_from:
             return plain
         document = copy.deepcopy(self._base)
