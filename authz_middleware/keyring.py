@@ -39,9 +39,12 @@ class Keyring:
             key: object = await self._by_settings[trusted].get(kid, algorithm)
         except (Refused, ConfigurationError):
             raise
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise  # somebody ends this request
+            raise _failed(error) from None  # something the source waited for was ended: one more way to fail
         except Exception as error:  # noqa: BLE001 - fail closed, as our outage and not as the caller's fault
-            _log.warning("the key source failed with %s", type(error).__name__)
-            raise KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS) from None
+            raise _failed(error) from None
         if not isinstance(key, VerificationKey):
             _log.warning("the key source returned a %s where a VerificationKey is due", type(key).__name__)
             raise KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS)
@@ -86,6 +89,11 @@ def _key_sources(issuers: Iterable[TrustedIssuer]) -> Mapping[TrustedIssuer, Key
             sources[trusted.key_identity] = trusted.key_source()
         by_settings[trusted] = sources[trusted.key_identity]
     return by_settings
+
+
+def _failed(error: BaseException) -> KeysUnavailable:
+    _log.warning("the key source failed with %s", type(error).__name__)
+    return KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS)
 
 
 async def _warm_up(source: ManagedKeySource) -> bool:

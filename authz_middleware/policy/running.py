@@ -67,6 +67,10 @@ async def _run(check: CheckTerm, request: AccessRequest) -> bool:
     try:
         async with asyncio.timeout_at(deadline):
             answer = await (_awaited if check.is_async else _threaded)(check, request)
+    except asyncio.CancelledError as error:
+        if (task := asyncio.current_task()) is None or task.cancelling():
+            raise  # somebody ends this request
+        return _failed(check, error)  # something it waited for was ended: one more way to fail
     except Exception as error:  # noqa: BLE001 - fail closed, whatever an application's function does
         return _failed(check, error)
     return _accepted(check, answer, is_late=now() >= deadline)
@@ -105,7 +109,7 @@ def _called_in_thread(check: CheckTerm, request: AccessRequest) -> object:
         _threads.release()
 
 
-def _failed(check: CheckTerm, error: Exception) -> bool:
+def _failed(check: CheckTerm, error: BaseException) -> bool:
     """Say what happened, by type: the text of an error may hold anything."""
     _log.warning("check %s failed with %s", check.value, type(error).__name__)
     return False
