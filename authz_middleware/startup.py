@@ -16,6 +16,7 @@ from .metadata import ProtectedResource
 from .policy import Access, ClaimTerm, Kind, Policy, Term
 from .public_paths import PublicPaths
 from .routes import FASTAPI_DOCS, Node, RouteMap, router_of
+from .routes.frameworks import wrappers
 
 __all__ = [
     "announce_cors_inside",
@@ -27,7 +28,6 @@ __all__ = [
     "check_policies",
 ]
 
-MAX_WRAPPERS = 64
 CLAIMED = {Kind.ROLE: "roles_claims", Kind.GROUP: "groups_claims"}
 """What no token carries before an application names its claims, and the argument that does."""
 
@@ -197,14 +197,13 @@ def announce_cors_inside(app: ASGIApp) -> None:
 
 
 def _has_cors(app: object) -> bool:
-    for _ in range(MAX_WRAPPERS):
-        if isinstance(app, CORSMiddleware):
+    for each in wrappers(app):
+        if isinstance(each, CORSMiddleware):
             return True
-        if isinstance(app, Starlette):
-            return any(isinstance(m.cls, type) and issubclass(m.cls, CORSMiddleware) for m in app.user_middleware)
-        if app is None or router_of(app) is not None:
+        if isinstance(each, Starlette):
+            return any(isinstance(m.cls, type) and issubclass(m.cls, CORSMiddleware) for m in each.user_middleware)
+        if router_of(each) is not None:
             return False
-        app = getattr(app, "app", None)
     return False
 
 
