@@ -6,7 +6,7 @@ neither `request.user`, nor a foreign `request.auth`, nor a header.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -19,7 +19,16 @@ from starlette.types import Scope, Send
 from .asking import ScopeRequest
 from .challenge import Challenger, send_refusal
 from .credentials import Caller, Credentials
-from .errors import ConfigurationError, InsufficientScope, MissingToken, NoPolicy, Refused
+from .errors import (
+    Code,
+    ConfigurationError,
+    InsufficientScope,
+    InvalidToken,
+    MissingToken,
+    NoPolicy,
+    Reason,
+    Refused,
+)
 from .observation import Observation
 from .policy import (
     AUTHENTICATED,
@@ -95,6 +104,7 @@ class RequestContext:
     __slots__ = (
         "_closed",
         "_depth",
+        "_has_expired",
         "_held",
         "_met",
         "_observation",
@@ -117,8 +127,10 @@ class RequestContext:
         undecorated: Access | None = None,
         public_path: str | None = None,
         observation: Observation | None = None,
+        has_expired: Callable[[], bool] = lambda: False,
     ) -> None:
         self.token = token
+        self._has_expired = has_expired
         self.challenger = challenger
         self.decided = public_path is not None
         self.started = False
@@ -188,9 +200,10 @@ class RequestContext:
 
         Raises:
             MissingToken: the caller is anonymous.
+            InvalidToken: the token has expired since.
             InsufficientScope: the policy is not met.
         """
-        self._observation.tell_pending()
+        self._check_alive(policy)
         self._grant(policy, scope, self._run_checks_now(policy, scope))
 
     async def authorize(self, policy: Policy, scope: Scope | None = None) -> None:
@@ -200,13 +213,20 @@ class RequestContext:
             MissingToken: the caller is anonymous.
             InsufficientScope: the policy is not met.
         """
-        self._observation.tell_pending()
+        self._check_alive(policy)
         self._grant(policy, scope, await self._run_checks(policy, scope))
+
+    def _check_alive(self, policy: Policy) -> None:
+        """Refuse a token that has expired since it was validated: a WebSocket may stay open longer than that."""
+        self._check_open()
+        self._observation.tell_pending()
+        if self._has_expired():
+            self._refuse(InvalidToken(Code.EXPIRED, Reason.EXPIRED), policy)
 
     def allows(self, policy: Policy) -> bool:
         """Tell whether a policy is met, without refusing or telling anybody. An async check counts as not met."""
         self._check_open()
-        request = self._request(None)
+        request = None if self._has_expired() else self._request(None)
         return request is not None and policy.allows(request, run_checks_now(policy, request))
 
     # --- deciding -----------------------------------------------------------------------------------------------------

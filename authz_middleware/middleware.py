@@ -212,6 +212,7 @@ class AuthzMiddleware:
             undecorated=self.undecorated,
             public_path=public_path,
             observation=observation,
+            has_expired=functools.partial(self.validator.has_expired, token),
         )
         app = self.app if route_map is not None else self._guarded_whole(scope)
         scope[VALIDATOR_KEY] = self.validator

@@ -92,6 +92,14 @@ class AccessTokenValidator:
         """Return how the keys of each issuer are, by issuer; a key source that does not say is left out."""
         return self._keys.status()
 
+    def has_expired(self, token: AccessToken | None) -> bool:
+        """Tell whether a token that was accepted has expired since; for connections that outlive theirs."""
+        if token is None:
+            return False
+        settings = (self._by_audience.get((token.issuer, audience)) for audience in token.audience)
+        leeway = max((trusted.leeway for trusted in settings if trusted is not None), default=0.0)
+        return self._clock() >= token.expires_at + leeway
+
     async def validate(self, token: str) -> AccessToken:
         """Return the verified access token. The order is the security argument.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from authz_middleware import AuthzMiddleware, ConfigurationError, authenticated, authorize, policy, public, requires
+from authz_middleware.audit import installed_middlewares
 from authz_middleware.testing import LocalIssuer
 
 from .apps import (
@@ -360,3 +362,29 @@ def test_a_refusal_before_accept_is_a_denial(issuer: LocalIssuer) -> None:
     with pytest.raises(WebSocketDenialResponse) as denied, app.websocket_connect("/", headers=issuer.headers()):
         pass
     expect_forbidden(denied.value, "x")
+
+
+def test_a_connection_that_outlives_its_token_is_told_so(issuer: LocalIssuer) -> None:
+    asked: list[bool] = []
+
+    @authenticated
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        while True:
+            await websocket.receive_text()
+            asked.append(websocket.auth.allows("x"))
+            await authorize(websocket, "x")
+            await websocket.send_text("yes")
+
+    app = starlette_app(issuer, WebSocketRoute("/", talk))
+    headers = issuer.headers(scope="x", permissions=[], expires_in=60)
+    with client(app) as served, served.websocket_connect("/", headers=headers) as connection:
+        connection.send_text("now")
+        assert connection.receive_text() == "yes"
+        (middleware,) = installed_middlewares(app)
+        middleware.validator._clock = lambda: time.time() + 91  # its minute, and the leeway of half a one
+        connection.send_text("later")
+        with pytest.raises(WebSocketDisconnect) as closed:
+            connection.receive_text()
+    assert closed.value.code == 1008
+    assert asked == [True, False]
