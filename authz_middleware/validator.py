@@ -67,6 +67,8 @@ class AccessTokenValidator:
         if revoked is not None and not callable(revoked):
             raise ConfigurationError("revoked is a function of one AccessToken, plain or async, that returns a bool")
         self.max_token_bytes = max_token_bytes
+        self.max_cached_tokens = max_cached_tokens
+        self.max_cached_bytes = max_cached_bytes
         self._cache = VerifiedTokens(max_cached_tokens, max_cached_bytes)
         self.revoked = revoked
         self._clock = clock

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from typing import Any
 
@@ -13,11 +14,18 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 from starlette.types import ASGIApp
 
-from authz_middleware import AuthzMiddleware, ConfigurationError, TrustedIssuer
+from authz_middleware import (
+    AccessTokenValidator,
+    AuthzMiddleware,
+    ConfigurationError,
+    TrustedIssuer,
+    policy,
+    requires,
+)
 from authz_middleware.audit import installed_middlewares
 from authz_middleware.errors import Code
 from authz_middleware.testing import LocalIssuer, SigningKey, trust
-from tests.apps import endpoint
+from tests.apps import Foreign, endpoint
 from tests.testing.apps import ACME, ORDERS, PARTNER, PARTNER_ORDERS, acme, no_network, orders, partner, starlette_app
 
 KEY = SigningKey()
@@ -111,6 +119,49 @@ def test_an_issuer_that_nobody_configured_is_told_the_names() -> None:
     assert f'LocalIssuer("{ACME}", audience="{ORDERS}")' in message
 
 
+NAMING = requires(policy.any_of("read:orders", policy.role("boss", issuer=ACME)))(endpoint)
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_an_issuer_that_a_policy_names_keeps_its_name(is_started: bool) -> None:
+    app = starlette_app(acme(roles_claims="roles"))
+    app.router.routes.append(Mount("/m", routes=[Route("/named", NAMING)]))
+    if is_started:
+        TestClient(app).get("/m/named")
+    with pytest.raises(ConfigurationError) as caught, trust(app, local()):
+        pytest.fail("nobody would ever meet the policy")
+    assert str(caught.value) == (
+        f"trust: role('boss', issuer='{ACME}') asks for a token of that very issuer, and LocalIssuer("
+        "'https://issuer.test/', audience='https://api.test/', algorithm='RS256') has another name; write "
+        f'LocalIssuer("{ACME}", audience="{ORDERS}")'
+    )
+    for issuer in (local(ACME, ORDERS), local(ACME)):  # the audience is nobody's name
+        with trust(app, issuer):
+            assert status(app, issuer, permissions=[], roles=["boss"], path="/m/named") == 200
+
+
+def test_an_issuer_that_a_policy_names_and_nobody_configured_is_for_the_start_to_tell() -> None:
+    app = Starlette(routes=[Route("/", NAMING)])
+    app.add_middleware(AuthzMiddleware, issuers=[partner()])
+    with trust(app, local()), pytest.raises(ConfigurationError, match="names none that is trusted here"):
+        TestClient(app).get("/")
+
+
+def test_routes_at_fault_are_for_the_start_to_tell() -> None:
+    app = starlette_app()
+    late = functools.partial(endpoint)
+    requires("x")(late)
+    app.router.routes.append(Route("/late", late))
+    with trust(app, local()), pytest.raises(ConfigurationError, match="above the route decorator"):
+        TestClient(app).get("/")
+
+
+def test_a_middleware_that_sees_no_routes_looks_for_no_names() -> None:
+    opaque = AuthzMiddleware(requires("read:orders")(Foreign()), issuers=[acme()])
+    with trust(opaque, local()) as issuer:
+        assert status(opaque, issuer) == 200
+
+
 # --- under which settings ---------------------------------------------------------------------------------------------
 
 
@@ -144,6 +195,28 @@ def test_what_the_application_says_is_revoked_stays_so(revoked: list[str], expec
     app = starlette_app(revoked=lambda token: token.subject in revoked)
     with trust(app, local()) as issuer, trust(app, issuer):
         assert [status(app, issuer) for _ in range(2)] == [expected] * 2
+
+
+@pytest.mark.parametrize(
+    ("bounds", "verifications"), [({}, 1), ({"max_cached_tokens": 0}, 3), ({"max_cached_bytes": 0}, 3)]
+)
+def test_what_the_application_remembers_of_tokens_stays_so(
+    bounds: dict[str, int], verifications: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified: list[str] = []
+    verify = AccessTokenValidator._verify
+
+    async def counting(validator: AccessTokenValidator, token: str) -> Any:
+        verified.append(token)
+        return await verify(validator, token)
+
+    monkeypatch.setattr(AccessTokenValidator, "_verify", counting)
+    app = starlette_app(**bounds)
+    with trust(app, local()) as issuer:
+        headers = issuer.headers(**READ)  # type: ignore[arg-type]
+        client = TestClient(app)
+        assert [client.get("/orders", headers=headers).status_code for _ in range(3)] == [200] * 3
+    assert len(verified) == verifications
 
 
 def test_time_is_the_local_issuer_s_clock() -> None:
@@ -297,6 +370,40 @@ def test_afterwards_everything_is_as_before(error: type[BaseException] | None) -
     assert [middleware.validator for middleware in installed_middlewares(app)] == before
     assert status(app, real) == 200
     assert code(app, issuer) == Code.UNTRUSTED_ISSUER
+
+
+@pytest.mark.parametrize("first_to_end", [0, 1])
+def test_blocks_may_end_in_any_order_and_none_is_trusted_after_its_end(first_to_end: int) -> None:
+    app = starlette_app()
+    before = [middleware.validator for middleware in installed_middlewares(app)]
+    issuers = [local("https://one.test/"), local("https://two.test/")]
+    blocks = [trust(app, issuer) for issuer in issuers]
+    for block in blocks:
+        block.__enter__()
+    blocks[first_to_end].__exit__(None, None, None)
+    assert status(app, issuers[1 - first_to_end]) == 200
+    assert code(app, issuers[first_to_end]) == Code.UNTRUSTED_ISSUER
+    blocks[1 - first_to_end].__exit__(None, None, None)
+    assert [middleware.validator for middleware in installed_middlewares(app)] == before
+
+
+def test_one_issuer_may_be_trusted_twice_at_a_time() -> None:
+    app, issuer = starlette_app(), local()
+    outer, inner = trust(app, issuer), trust(app, issuer)
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__(None, None, None)
+    assert status(app, issuer) == 200
+    inner.__exit__(None, None, None)
+    assert code(app, issuer) == Code.UNTRUSTED_ISSUER
+
+
+def test_a_block_ends_whatever_has_become_of_its_issuer() -> None:
+    app, issuer = starlette_app(), local()
+    with trust(app, local("https://outer.test/")) as outer:
+        with trust(app, issuer):
+            outer.key = SigningKey("ES256")  # which nobody here accepts
+        assert code(app, issuer) == Code.UNTRUSTED_ISSUER
 
 
 def test_what_cannot_be_trusted_changes_nothing() -> None:
