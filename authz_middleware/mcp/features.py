@@ -40,7 +40,7 @@ class Feature:
     """One thing a caller may use, and what it states.
 
     Attributes:
-        kind: see `Kind`.
+        kind: `tool`, `resource`, `template`, `prompt`, or `method`: a handler of a low-level `Server`.
         name: of a tool or prompt; the URI of a resource, the URI template of a template, the name of a method.
         access: what its function was decorated with; None: nothing.
     """

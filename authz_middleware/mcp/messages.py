@@ -5,8 +5,9 @@ Sources: the MCP specification, "Tools" and "Authorization" (insufficient scope 
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,8 @@ from starlette.requests import HTTPConnection
 
 from ..context import RequestContext
 from ..errors import ConfigurationError, Refused
-from ..policy import Access, Policy, all_of
+from ..handlers import authorize as authorize_request
+from ..policy import Access, Policy
 from ..token import AccessToken
 from .features import Catalogue, Feature
 
@@ -79,6 +81,7 @@ class Policies:
                 raise
         else:
             if context.refusal is None or not _is_failure(result):  # the tool has dealt with it
+                _check_awaited(context)
                 return result
         exchange.refused = context.refusal
         raise exchange.error(context.refusal) from None
@@ -103,6 +106,18 @@ class Policies:
             _log.error("%s", fault)
             raise MCPError(INTERNAL_ERROR, "Internal server error") from None
         return used
+
+
+def _check_awaited(context: RequestContext) -> None:
+    """Refuse a result that a decision is still owed for.
+
+    Raises:
+        MCPError: somebody has forgotten to await it.
+    """
+    if context.owed and context.enforces:
+        context.owed = 0  # said here
+        _log.error("authorize(…) with a check was not awaited; write await authorize(ctx, …)")
+        raise MCPError(INTERNAL_ERROR, "Internal server error")
 
 
 def _check_authenticated(ctx: ServerRequestContext[Any, Any], used: tuple[Feature, ...]) -> None:
@@ -134,15 +149,25 @@ async def access_token(ctx: Context[Any, Any]) -> AccessToken:
         return context.require_token()
 
 
-async def authorize(ctx: Context[Any, Any], policy: Policy | str) -> None:
+def authorize(ctx: Context[Any, Any], policy: Policy | str) -> Coroutine[Any, Any, None]:
     """Decide a policy inside a tool, prompt or resource of a server behind `streamable_http_app`.
+
+    Write `await authorize(ctx, "…")`. It is decided at once, so that a forgotten `await` forgets no decision, and a
+    sync tool calls it without one. Only what has a `check` waits for its `await`; without it, no result leaves.
 
     Raises:
         MCPError: the policy is not met, or the caller is anonymous. Let it pass: it becomes the answer.
         ConfigurationError: the server is not behind `streamable_http_app`.
     """
-    with _errors_of(ctx) as context:
-        await context.authorize(policy if isinstance(policy, Policy) else all_of(policy))
+    with _errors_of(ctx):
+        connection: Any = ctx.request_context.request
+        decided = authorize_request(connection, policy)
+    return _awaited(ctx, decided) if inspect.iscoroutine(decided) else decided
+
+
+async def _awaited(ctx: Context[Any, Any], decided: Coroutine[Any, Any, None]) -> None:
+    with _errors_of(ctx):
+        await decided
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -18,7 +19,7 @@ from mcp.server.auth.provider import AccessToken as SDKAccessToken
 from mcp.server.auth.settings import AuthSettings
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, Tool
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
@@ -27,7 +28,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import Message
 
-from authz_middleware import AuthzMiddleware, ConfigurationError, authenticated, authorize, public, requires
+from authz_middleware import AuthzMiddleware, ConfigurationError, authenticated, authorize, policy, public, requires
 from authz_middleware import mcp as guarded
 from authz_middleware.errors import ANSWERS, Code
 from authz_middleware.fastapi import FASTAPI_DOCS
@@ -40,10 +41,12 @@ from .serving import (
     METADATA,
     NEEDED,
     RESOURCE,
+    SERVES,
     WAYS,
     Build,
     Listener,
     Outcome,
+    Serve,
     Unreachable,
     behind_middleware,
     notes_server,
@@ -62,6 +65,12 @@ SERVERS = [{}, {"json_response": True}, {"stateless_http": True}]
 def way(request: pytest.FixtureRequest) -> Build:
     build: Build = request.param
     return build
+
+
+@pytest.fixture(params=SERVES, ids=lambda serve: serve.__name__)
+def serve(request: pytest.FixtureRequest) -> Serve:
+    function: Serve = request.param
+    return function
 
 
 @pytest.fixture(params=ERAS)
@@ -140,6 +149,83 @@ def test_a_tool_decides_by_its_arguments(way: Build, era: str, tool: str, argume
     allowed, ran = run(lambda: test("read:more"))
     assert not allowed.result.is_error
     assert ran == ["read", tool]
+
+
+def deciding(ran: list[str], **options: Any) -> MCPServer:
+    """Return a server whose tools decide in every way that one may forget to wait for."""
+    server = MCPServer("Notes", **options)
+
+    @server.tool()
+    @authenticated
+    def sync(ctx: Context) -> str:
+        guarded.authorize(ctx, "read:more")  # type: ignore[unused-coroutine]  # there is nothing to await it with
+        ran.append("sync")
+        return "read"
+
+    @server.tool()
+    @authenticated
+    async def forgotten(ctx: Context) -> str:
+        guarded.authorize(ctx, "read:more")  # type: ignore[unused-coroutine]  # that is the test
+        ran.append("forgotten")
+        return "read"
+
+    @server.tool()
+    @authenticated
+    async def checked(ctx: Context) -> str:
+        await guarded.authorize(ctx, has_more)
+        ran.append("checked")
+        return "read"
+
+    return server
+
+
+async def _has_more(request: policy.AccessRequest) -> bool:
+    return "read:more" in request.token.grants
+
+
+has_more = policy.check(_has_more)
+
+
+@pytest.mark.parametrize("tool", ["sync", "forgotten", "checked"])
+def test_a_tool_decides_whether_or_not_somebody_waits_for_it(
+    serve: Serve, era: str, tool: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test(ran: list[str], *grants: str) -> Outcome:
+        async with visit(serve(partial(deciding, ran), trusted()), caller(*grants), era) as visitor:
+            return await visitor.call(tool)
+
+    ran: list[str] = []
+    assert run(lambda: test(ran)).answer.status_code == 403
+    assert ran == []
+    assert not run(lambda: test(ran, "read:more")).result.is_error
+    assert ran == [tool]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+def test_a_check_that_nobody_waits_for_lets_no_result_leave(
+    serve: Serve, era: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def make(**options: Any) -> MCPServer:
+        server = MCPServer("Notes", **options)
+
+        @server.tool()
+        @authenticated
+        async def forgotten(ctx: Context) -> str:
+            guarded.authorize(ctx, has_more)  # type: ignore[unused-coroutine]  # that is the test
+            return "secret"
+
+        return server
+
+    async def test() -> Outcome:
+        async with visit(serve(make, trusted()), caller("read:more"), era) as visitor:
+            return await visitor.call("forgotten")
+
+    outcome = run(test)
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.error.message) == (-32603, "Internal server error")
+    assert outcome.result is None
+    assert "write await authorize(ctx, …)" in caplog.text
 
 
 def test_a_refusal_is_no_crash_in_the_log(way: Build, era: str, caplog: pytest.LogCaptureFixture) -> None:

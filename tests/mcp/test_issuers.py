@@ -174,3 +174,10 @@ def test_a_tool_that_was_added_later_is_nobodys_either(serve: Serve, era: str, n
             return (await visitor.call("later")).answer.status_code
 
     assert [run(partial(test, issuer)) for issuer in (PARTNER, STAFF)] == [403, 403]
+
+
+def test_a_role_that_nobody_can_have_is_said_at_start(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    unread = STAFF.trusted(third_party_clients=set(), rbac_enforced=True)
+    with TestClient(serve(making(policy.role("admin")), unread)):
+        pass
+    assert "nobody ever has role('admin'): no claim is read for it" in caplog.text
