@@ -71,8 +71,8 @@ def streamable_http_app(  # type: ignore[misc]  # were the SDK to have this opti
 
     A mounted application never sees its lifespan; the outer one must run `server.session_manager.run()`.
 
-    Not guarded: methods that an extension of the SDK adds, and custom routes where the SDK authenticates. Lists name what
-    there is to whoever may use the server.
+    Not guarded: methods that an extension of the SDK adds, and custom routes where the SDK authenticates. Lists name
+    what there is to whoever may use the server.
 
     Args:
         server: an `MCPServer`, or a `Server` of the lower level, whose handlers are decorated instead.
