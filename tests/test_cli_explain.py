@@ -263,9 +263,32 @@ def test_standard_input_may_be_any_text_stream(
     assert "NOT VERIFIED" in capsys.readouterr().out
 
 
-def test_input_without_end_is_read_no_further_than_needed(offline: ExplainCommand) -> None:
+def test_a_long_input_is_refused_for_its_size(offline: ExplainCommand) -> None:
     shown = offline("x." * MAX_TOKEN_BYTES * 4, "--json")
     assert (shown.code, shown.document["reason"]) == (1, "too_large")
+
+
+@pytest.mark.parametrize("has_bytes", [True, False])
+def test_input_without_end_is_read_no_further_than_needed(
+    has_bytes: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Endless:
+        buffer: Endless | None = None
+
+        def isatty(self) -> bool:
+            return False
+
+        def read(self, size: int = -1) -> Any:
+            if not 0 < size <= 4 * MAX_TOKEN_BYTES:
+                raise AssertionError(f"{size} bytes were to be read")
+            return b"x" * size if self.buffer is None and has_bytes else "x" * size
+
+    stdin = Endless()
+    if has_bytes:
+        stdin.buffer = Endless()
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert cli.main(["explain", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["reason"] == "too_large"
 
 
 # --- on a terminal ----------------------------------------------------------------------------------------------------
@@ -1877,6 +1900,14 @@ def test_starlette_is_enough(forbidden: str) -> None:
     )
     assert (done.returncode, done.stderr) == (1, "")
     assert done.stdout.startswith("NOT VERIFIED.")
+
+
+def test_what_the_package_logs_does_not_get_in_between() -> None:
+    with listen(0) as listening:
+        issuer = LocalIssuer(f"{url_of(listening)}/", key=ISSUER.key)
+    done = run(issuer.token("rfc9068"), f"--issuer={issuer.issuer}", f"--audience={issuer.audience}")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("CANNOT BE CHECKED")
 
 
 def test_an_output_without_unicode_gets_escapes() -> None:

@@ -244,6 +244,13 @@ def test_in_a_pipe_there_are_neither_colours_nor_a_narrow_page(
     assert max(map(len, written.splitlines())) > 100
 
 
+def test_in_a_pipe_a_long_word_stays_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = Page()
+    shown.text("x" * 500)
+    show(shown)
+    assert capsys.readouterr().out == f"  {'x' * 500}\n"
+
+
 def test_what_an_output_cannot_take_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))

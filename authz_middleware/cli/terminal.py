@@ -126,7 +126,7 @@ def _is_harmful(char: str) -> bool:
 
 
 def _escaped(char: str) -> str:
-    return json.dumps(char)[1:-1] if char != "\x7f" else "\\u007f"
+    return json.dumps(char)[1:-1]
 
 
 def json_text(value: object) -> str:
@@ -236,7 +236,7 @@ def write(text: str) -> None:
 
 def write_json(document: object) -> None:
     """Print JSON for programs. ASCII, so that it is harmless on a terminal, too."""
-    write(json.dumps(document, indent=2).replace("\x7f", "\\u007f"))
+    write(json.dumps(document, indent=2))
 
 
 def complain(command: str, sentence: str) -> None:
