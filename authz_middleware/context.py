@@ -98,7 +98,7 @@ class RequestContext:
         decided: whether access was granted by a policy, `@public` or a public path. Without it no answer may leave.
         started: whether the response has begun, after which no refusal can be sent.
         refusal: the latest refusal raised for this request.
-        owed: how many decisions a handler has asked for and not awaited yet.
+        owed: how many decisions a handler has asked for and not begun to await.
     """
 
     __slots__ = (

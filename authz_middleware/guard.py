@@ -8,11 +8,12 @@ from typing import cast
 
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .context import TokenUse, context_of, refuse
 from .errors import Refused
+from .handlers import NothingThere, NothingToConnectTo
 from .policy import NOTHING_CHECKED, Access, Policy
 
 __all__ = ["Guard", "Stated"]
@@ -90,6 +91,10 @@ class Guard:
                 await self.app(scope, receive, send)
         except Refused as refused:
             await refuse(context, refused, scope, send)
+        except (NothingThere, NothingToConnectTo):
+            if "app" in scope or context.started:
+                raise  # the application's own handlers answer
+            await Router().not_found(scope, receive, send)
 
     async def _answer_405(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as a route does that lacks the method: within an application, by its own handlers."""

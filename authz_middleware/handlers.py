@@ -17,9 +17,23 @@ from .errors import Refused
 from .policy import Policy, all_of
 from .token import AccessToken
 
-__all__ = ["access_token", "authorize"]
+__all__ = ["NothingThere", "NothingToConnectTo", "access_token", "authorize"]
 
 WS_NORMAL_CLOSURE = 1000
+
+
+class NothingThere(HTTPException):
+    """A refusal that is hidden: answered by whatever answers where no route matches."""
+
+    def __init__(self) -> None:
+        super().__init__(HTTPStatus.NOT_FOUND)
+
+
+class NothingToConnectTo(WebSocketException):
+    """The same of a WebSocket."""
+
+    def __init__(self) -> None:
+        super().__init__(WS_NORMAL_CLOSURE)
 
 
 async def access_token(connection: HTTPConnection) -> AccessToken:
@@ -60,11 +74,9 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
 
 
 async def _authorize_later(context: RequestContext, policy: Policy, scope: Scope, *, hide: bool) -> None:
-    try:
-        with _hidden(context, scope, hide=hide):
-            await context.authorize(policy, scope)
-    finally:
-        context.owed -= 1
+    context.owed -= 1
+    with _hidden(context, scope, hide=hide):
+        await context.authorize(policy, scope)
 
 
 @contextmanager
@@ -76,9 +88,7 @@ def _hidden(context: RequestContext, scope: Scope, *, hide: bool) -> Iterator[No
         if not hide:
             raise
         context.refusal = None
-        if scope["type"] == "websocket":
-            raise WebSocketException(WS_NORMAL_CLOSURE) from None
-        raise HTTPException(HTTPStatus.NOT_FOUND) from None
+        raise (NothingToConnectTo if scope["type"] == "websocket" else NothingThere) from None
 
 
 class _Decided(Coroutine[Any, Any, None]):
