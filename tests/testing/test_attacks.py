@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -162,6 +163,53 @@ def test_whose_every_good_token_is_entitled_is_not_told_to_refuse_one() -> None:
     assert failing(app) == {}
 
 
+def always(request: policy.AccessRequest) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("path", "stated", "values"),
+    [
+        ("/x", policy.any_of("x", policy.check(always)), {}),
+        ("/u/{user}", policy.any_of("x", policy.subject(policy.path_param("user"))), {"user": "auth0|jo"}),
+        (
+            "/n/{number:int}",
+            policy.any_of("x", policy.claim("number", equals=policy.path_param("number"))),
+            {"number": 7},
+        ),
+    ],
+)
+def test_whom_a_check_or_a_path_may_let_in_is_not_asked_to_be_refused(
+    path: str, stated: policy.Policy, values: dict[str, object]
+) -> None:
+    """Before its mending, whoever was let in by right counted as an intruder."""
+    app = Starlette(routes=[Route(path, requires(stated)(endpoint)), Route("/orders", orders)])
+    app.add_middleware(AuthzMiddleware, issuers=[acme()])
+    assert failing(app, claims={"number": 7}, path_values=values) == {}
+
+
+def test_what_a_check_only_narrows_is_attacked() -> None:
+    app = Starlette(routes=[Route("/x", requires(policy.all_of("x", policy.check(always)))(endpoint))])
+    app.add_middleware(AuthzMiddleware, issuers=[acme()])
+    assert failing(app) == {}  # and skipped is none
+
+
+def test_whom_another_path_would_let_in_is_refused() -> None:
+    stated = policy.any_of("x", policy.subject(policy.path_param("user")))
+    app = Starlette(routes=[Route("/u/{user}", requires(stated)(endpoint))])
+    app.add_middleware(AuthzMiddleware, issuers=[acme()])
+    assert failing(app, path_values={"user": "somebody"}) == {}
+
+
+def test_a_policy_that_names_its_issuer_asks_for_a_local_one_of_that_name() -> None:
+    stated = policy.role("boss", issuer=ACME)
+    app = Starlette(routes=[Route("/x", requires(stated)(endpoint))])
+    app.add_middleware(AuthzMiddleware, issuers=[acme(roles_claims="https://acme.example/roles")])
+    with pytest.raises(ConfigurationError, match=f'write LocalIssuer\\("{ACME}", audience="{ORDERS}"\\)'):
+        failing(app)
+    assert failing(app, local(ACME, ORDERS)) == {}
+
+
 # --- routes of every kind ---------------------------------------------------------------------------------------------
 
 
@@ -218,6 +266,7 @@ def every_kind() -> Starlette:
         Mount("/foreign", app=requires("read:orders")(foreign)),
         Mount("/fast", app=api),
         Host("{shop}.acme.example", app=Starlette(routes=[Route("/orders", guarded)])),
+        Host("files.example", app=requires("read:orders")(foreign)),
     ]
     app = Starlette(routes=routes)
     app.add_middleware(AuthzMiddleware, issuers=[acme()])
@@ -256,6 +305,9 @@ def test_routes_of_every_kind_are_reached_and_refused() -> None:
         ("POST", None, "/fast/api/v1/orders/authz-attack"),
         ("GET", "authz-attack.acme.example", "/orders"),
         ("HEAD", "authz-attack.acme.example", "/orders"),
+        ("GET", "files.example", "/authz-attack"),
+        ("POST", "files.example", "/authz-attack"),
+        ("", "files.example", "/authz-attack"),
     }
 
 
@@ -277,7 +329,7 @@ def test_every_request_reaches_the_route_it_is_made_for() -> None:
     with trust(app, issuer):
         answers = asyncio.run(storm())
     assert set(answers.values()) <= {200, True}, answers
-    assert len(answers) == 19
+    assert len(answers) == 22
 
 
 @pytest.mark.usefixtures("year")
@@ -289,6 +341,16 @@ def test_a_convertor_of_the_application_s_own_is_asked_what_fits() -> None:
     ):
         failing(app)
     assert failing(app, path_values={"year": 1999}) == {}
+
+
+def test_a_value_is_used_where_it_fits() -> None:
+    guarded = requires("read:orders")(endpoint)
+    app = starlette_app()
+    app.router.routes += [Route("/a/{id:int}", guarded), Route("/b/{id:uuid}", guarded), Route("/c/{id}", guarded)]
+    sent = {target.path: target.path_params for target in targets_of(route_table(app).entries, {"id": 7})}
+    id_ = "00000000-0000-4000-8000-000000730313"
+    assert sent == {"/orders": {}, "/a/7": {"id": 7}, f"/b/{id_}": {"id": UUID(id_)}, "/c/7": {"id": "7"}}
+    assert failing(app, path_values={"id": 7}) == {}
 
 
 def test_a_route_that_states_nothing_is_attacked_as_well() -> None:

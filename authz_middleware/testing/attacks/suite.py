@@ -45,7 +45,8 @@ def attack_suite(
     with expired, foreign, tampered, confused, mistyped tokens, and with good ones that grant nothing. Each goes to
     every route, WebSockets and mounted applications included, and must be refused with the right status and code. What
     is public may answer callers without credentials, and nobody else. The application is called directly: no server,
-    no network; and where everything is refused, no handler runs.
+    no network; and where everything is refused, no handler runs. A route that one of your own functions may open to
+    such a token (`policy.check`) is not attacked with it.
 
     Not tested: whether your policies are the right ones, and what your handlers check themselves.
 
@@ -54,7 +55,8 @@ def attack_suite(
         issuer: whom it trusts while it is attacked, see `trust`; a new `LocalIssuer()` if left out.
         dialect: the dialect of the tokens; if left out, one the application accepts, with permissions if it can be.
         claims: claims without which a good token is not good here.
-        path_values: values for path parameters, by the parameter's name; needed for convertors of your own.
+        path_values: values for path parameters, by the parameter's name, where its convertor takes them; needed for
+            convertors of your own.
         base_url: scheme and host of the requests.
 
     Raises:
@@ -104,8 +106,8 @@ class _Battle:
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
-        """The application's routes, listed when the first attack begins: that takes a while where there are classes."""
-        return tuple(targets_of(route_table(self.app).entries, self.path_values))
+        """The application's routes, listed when the first attack begins: some may be declared after the test."""
+        return tuple(targets_of(route_table(self.app, sources=False).entries, self.path_values))
 
     async def _storm(self, attack: Attack) -> tuple[int, list[str]]:
         """Send one attack to every target it concerns; return how many, and what was wrong with the answers."""
@@ -159,7 +161,7 @@ class _Arsenal:
         if not target.wanted:
             return None
         attempt, tokens = await self._make(target.wanted)
-        return None if any(target.admits(token) for token in tokens) else attempt
+        return None if any(target.may_admit(token) for token in tokens) else attempt
 
     async def _make(self, wanted: tuple[str, ...]) -> tuple[Attempt, list[AccessToken]]:
         """Return an attempt, and how the application reads its token if that is a good one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from ...audit import RouteEntry
 from ...errors import ConfigurationError
-from ...policy import Access, GrantTerm, Policy, Public, TokenRequest
+from ...policy import Access, GrantTerm, Kind, Policy, Public, TokenRequest
 from ...token import AccessToken
 from .wire import Attempt, make_scope
 
@@ -33,6 +33,7 @@ class Target:
     Attributes:
         kind: the ASGI type of the connection. method: empty for a WebSocket.
         path: with values in the place of parameters. host: None: any.
+        path_params: those values, as the application gets them.
         route: the path template, to name it. access: what the route states.
     """
 
@@ -42,6 +43,7 @@ class Target:
     host: str | None
     route: str
     access: Access | None
+    path_params: Mapping[str, object] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
         return f"{self.method or 'WebSocket'} {self.route}"
@@ -58,9 +60,12 @@ class Target:
             return ()
         return tuple(dict.fromkeys(term.value for term in self.access.terms if isinstance(term, GrantTerm)))
 
-    def admits(self, token: AccessToken) -> bool:
-        """Tell whether a token grants what the route asks for."""
-        return not isinstance(self.access, Policy) or self.access.allows(TokenRequest(token))
+    def may_admit(self, token: AccessToken) -> bool:
+        """Tell whether a token grants what the route asks for, if the application's own checks all say yes."""
+        if not isinstance(self.access, Policy):
+            return True
+        checks = frozenset(term for term in self.access.terms if term.kind is Kind.CHECK)
+        return self.access.allows(TokenRequest(token, self.path_params), checks)
 
     def scope(self, base_url: str, attempt: Attempt) -> Scope:
         """Return the ASGI scope of an attempt on this target."""
@@ -76,14 +81,15 @@ def targets_of(entries: Iterable[RouteEntry], values: Mapping[str, object]) -> I
         ConfigurationError: no value is known that fits a parameter.
     """
     for entry in entries:
-        host, slash, rest = _fill(_template_of(entry), values).partition("/")
+        path, params = _fill(_template_of(entry), values)
+        host, slash, rest = path.partition("/")
         for kind, method in _requests(entry):
-            yield Target(kind, method, slash + rest, host or None, entry.path, entry.access)
+            yield Target(kind, method, slash + rest, host or None, entry.path, entry.access, params)
 
 
 def _template_of(entry: RouteEntry) -> str:
     """Return the template of a path that leads to an entry; of a tree, something in it."""
-    return f"{entry.path}{SAMPLES[0]}" if entry.kind == "application" else entry.path
+    return f"{entry.path.rstrip('/')}/{SAMPLES[0]}" if entry.kind == "application" else entry.path
 
 
 def _requests(entry: RouteEntry) -> Iterator[tuple[Literal["http", "websocket"], str]]:
@@ -96,18 +102,25 @@ def _requests(entry: RouteEntry) -> Iterator[tuple[Literal["http", "websocket"],
         yield "websocket", ""
 
 
-def _fill(template: str, values: Mapping[str, object]) -> str:
-    return _PARAMETER.sub(lambda parameter: _value(template, parameter[1], parameter[2] or "str", values), template)
+def _fill(template: str, values: Mapping[str, object]) -> tuple[str, dict[str, object]]:
+    """Return a template with values in the place of its parameters, and the parameters as the application gets them."""
+    params: dict[str, object] = {}
+
+    def fill(parameter: re.Match[str]) -> str:
+        name, convertor = parameter[1], CONVERTOR_TYPES[parameter[2] or "str"]
+        value = _value(template, name, convertor.regex, values)
+        params[name] = convertor.convert(value)
+        return value
+
+    return _PARAMETER.sub(fill, template), params
 
 
-def _value(template: str, name: str, convertor: str, values: Mapping[str, object]) -> str:
-    """Return a value for one path parameter that its convertor takes."""
-    if name in values:
-        return str(values[name])
-    pattern = CONVERTOR_TYPES[convertor].regex
-    for sample in SAMPLES:
-        if re.fullmatch(pattern, sample):
-            return sample
+def _value(template: str, name: str, pattern: str, values: Mapping[str, object]) -> str:
+    """Return a value for one path parameter that its convertor takes: the one given, wherever that fits."""
+    given = (str(values[name]),) if name in values else ()
+    for value in [*given, *SAMPLES]:
+        if re.fullmatch(pattern, value):
+            return value
     raise ConfigurationError(
         f"attack_suite: no value is known for {{{name}}} of {template}; "
         f'write attack_suite(…, path_values={{"{name}": "…"}})'
