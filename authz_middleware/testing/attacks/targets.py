@@ -117,7 +117,7 @@ def _fill(template: str, values: Mapping[str, object]) -> tuple[str, dict[str, o
 
 def _value(template: str, name: str, pattern: str, values: Mapping[str, object]) -> str:
     """Return a value for one path parameter that its convertor takes: the one given, wherever that fits."""
-    given = (str(values[name]),) if name in values else ()
+    given = [str(values[name])] if name in values else []
     for value in [*given, *SAMPLES]:
         if re.fullmatch(pattern, value):
             return value
