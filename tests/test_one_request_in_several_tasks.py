@@ -73,7 +73,7 @@ def test_a_cover_is_no_other_tasks_cover(issuer: LocalIssuer, mount: Any, at_onc
         first, other = await asyncio.gather(dispatch(request, "/mounted/slow"), second())
         return PlainTextResponse(f"{first} {other}")
 
-    slow = Starlette(routes=[Route("/slow", endpoint)], middleware=[Middleware(Waiting, turn=turn)])
+    slow = Starlette(routes=[Route("/slow", bare)], middleware=[Middleware(Waiting, turn=turn)])
     app = starlette_app(issuer, Route("/batch", batch), Route("/bare", bare), Mount("/mounted", app=mount(slow)))
     answer = client(app).get("/batch", headers=issuer.headers(scope="x", permissions=[]))
     # The first answer of the one request begins; nothing that the second has not been granted ever does.
