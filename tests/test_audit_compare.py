@@ -419,6 +419,29 @@ def test_what_a_route_states_is_compared_with_what_undecorated_ones_met() -> Non
     assert verdicts(compare(relaxed, table_of(*routes(public)))) == [("opened", ("GET", "HEAD"), "/a")]
 
 
+def owner_of(module: str) -> Any:
+    def owns(request: policy.AccessRequest) -> bool:
+        raise NotImplementedError
+
+    owns.__module__, owns.__qualname__ = module, "owns"
+    return owns
+
+
+def test_checks_of_one_name_in_different_modules_are_different_ones() -> None:
+    def table(module: str) -> RouteTable:
+        return table_of(Route("/x", requires(policy.any_of("a", policy.check(owner_of(module))))(endpoint)))
+
+    old, new = table("app.orders"), table("app.invoices")
+    for before in (old, RouteTable.from_json(old.to_json())):
+        assert compare(before, old).changes == ()
+        comparison = compare(before, new)
+        assert verdicts(comparison) == [("opened", ("GET", "HEAD"), "/x")]
+        shown = comparison.to_text()
+        assert "'a' | check(owns), by app.orders:owns  'a' | check(owns), by app.invoices:owns" in shown
+        assert "check(owns)" in str(before)
+        assert "app." not in str(before)
+
+
 def test_a_middleware_that_went_missing_opens_what_said_nothing() -> None:
     routes = [Route("/bare", bare), Route("/x", requires("x")(endpoint))]
     with_it, without, reporting = (

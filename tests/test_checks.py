@@ -180,7 +180,7 @@ def test_that_something_it_waited_for_was_cancelled_refuses(lines: Lines) -> Non
         return await other
 
     assert not is_met(check(waits))
-    assert set(lines.at(logging.WARNING)) == {f"check {waits.__qualname__} failed with CancelledError"}
+    assert set(lines.at(logging.WARNING)) == {f"check {__name__}:{waits.__qualname__} failed with CancelledError"}
 
 
 def test_the_end_of_the_request_passes_through() -> None:
@@ -246,7 +246,7 @@ def test_an_answer_that_comes_too_late_is_none(lines: Lines) -> None:  # noqa: F
     assert not is_met(check(blocks, seconds=1e-12))
     assert not is_met_now(check(now, seconds=1e-12))
     assert set(lines.at(logging.WARNING)) == {
-        f"check {function.__qualname__} took longer than its time" for function in (insists, blocks, now)
+        f"check {__name__}:{function.__qualname__} took longer than its time" for function in (insists, blocks, now)
     }
 
 
@@ -351,6 +351,15 @@ def test_functions_of_every_kind(function: Asks) -> None:
 )
 def test_a_check_reads_as_its_function_is_called(function: Asks, text: str) -> None:
     assert repr(check(function)) == text
+
+
+def test_two_functions_of_one_name_are_told_apart_by_their_modules() -> None:
+    def owns(request: object) -> bool:
+        raise NotImplementedError
+
+    name = owns.__qualname__
+    assert check(owns).value == f"{__name__}:{name}"  # type: ignore[attr-defined]
+    assert check(functools.partial(Engine())).value == f"{__name__}:Engine"  # type: ignore[attr-defined]
 
 
 def generator(request: object) -> Iterator[bool]:

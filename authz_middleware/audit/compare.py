@@ -10,7 +10,7 @@ from enum import StrEnum
 from itertools import zip_longest
 from typing import cast
 
-from ..policy import Access, Kind, Public, Term
+from ..policy import Access, Kind, Policy, Public, Term
 from ..token import OIDC_SCOPES
 from .entries import RouteEntry
 from .layout import aligned, code, markdown
@@ -71,7 +71,9 @@ class Change:
 class Comparison:
     """The differences between two tables, the most dangerous first.
 
-    Says nothing of what neither table shows, such as the order in which routes are matched.
+    Says nothing of what neither table shows: the order in which routes of different paths are matched, who the trusted
+    issuers are and what their grants are worth, and what the function of a `check` does. That is known by its module
+    and name; what it decides is not looked into.
     """
 
     changes: tuple[Change, ...]
@@ -203,10 +205,23 @@ def _cells(change: Change) -> tuple[str, ...]:
         change.verdict.value,
         ",".join(entry.shown_methods),
         entry.shown_path,
-        _words(change.old),
-        _words(change.new),
+        *_told_apart(change.old, change.new),
         show_source(entry.source),
     )
+
+
+def _told_apart(old: RouteEntry | None, new: RouteEntry | None) -> tuple[str, str]:
+    """Return both in words; where those are the same, with what tells the functions of checks apart."""
+    before, now = _words(old), _words(new)
+    if before != now:
+        return before, now
+    return f"{before}{_functions(old)}", f"{now}{_functions(new)}"
+
+
+def _functions(entry: RouteEntry | None) -> str:
+    policy = None if entry is None else entry.admits
+    checks = [term.value for term in policy.terms if term.kind is Kind.CHECK] if isinstance(policy, Policy) else []
+    return f", by {', '.join(checks)}" if checks else ""
 
 
 def _words(entry: RouteEntry | None) -> str:

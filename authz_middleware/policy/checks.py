@@ -10,7 +10,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 from ..errors import ConfigurationError
 from .core import Kind, Policy, Term
@@ -41,13 +41,13 @@ class CheckTerm(Term):
 
     def __repr__(self) -> str:
         limit = "" if self.seconds == DEFAULT_SECONDS else f", seconds={self.seconds!r}"
-        return f"check({self.value}{limit})"
+        return f"check({_named(self.function).__qualname__}{limit})"
 
     @property
     def value(self) -> str:  # type: ignore[override]
-        """The name of the function."""
-        function = _without_partials(self.function)
-        return getattr(function, "__qualname__", None) or type(function).__qualname__
+        """Module and name of the function: two of one name are not the same check."""
+        named = _named(self.function)
+        return f"{named.__module__}:{named.__qualname__}"
 
     @property
     def asks_request(self) -> bool:
@@ -99,6 +99,12 @@ def _without_partials(function: object) -> object:
     while isinstance(function, functools.partial):
         function = function.func
     return function
+
+
+def _named(function: object) -> Any:
+    """Return what names a function: itself, or the class of an object that is called."""
+    bare = _without_partials(function)
+    return bare if getattr(bare, "__qualname__", None) else type(bare)
 
 
 def _is_async(function: CheckFunction) -> bool:
