@@ -792,6 +792,16 @@ def test_a_resource_is_compared_with_the_audiences(
     assert words in " ".join(shown.out.split())
 
 
+def test_an_application_that_only_reports_is_told(project: Callable[[str], None], doctor: Doctor) -> None:
+    project("app = guarded(trusted, enforce=False)")
+    shown = doctor("--app=main:app")
+    assert shown.code == 0
+    assert "advice enforcement The application guards nothing" in " ".join(shown.out.split())
+    project("app = guarded(trusted)")
+    del sys.modules["main"]
+    assert "enforcement" not in doctor("--app=main:app").out
+
+
 def test_middlewares_that_say_the_same_are_told_once(project: Callable[[str], None], doctor: Doctor) -> None:
     project('app = guarded(trusted, routes=[Mount("/in", app=guarded(trusted))])')
     sections = doctor("--app=main:app", "--json").document["sections"]

@@ -35,13 +35,14 @@ from authz_middleware.cli.explain.expressions import parse_policy
 from authz_middleware.cli.explain.intake import Credential
 from authz_middleware.cli.explain.meanings import CLAIMS, HEADER
 from authz_middleware.cli.explain.reading import ROWS
-from authz_middleware.cli.explain.refusals import WORDS, Case, facts
+from authz_middleware.cli.explain.refusals import OWN, Case, facts, words_of
 from authz_middleware.cli.explain.steps import FAILS_AT, STEPS, State, Step, failed_step
 from authz_middleware.cli.explain.times import moment, span, utc
 from authz_middleware.cli.explain.verdicts import Answer, judge
 from authz_middleware.cli.trust import NotUsable
 from authz_middleware.dialects import DIALECTS, Dialect
 from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason, Refused
+from authz_middleware.explanations import EXPLANATIONS
 from authz_middleware.policy import AUTHENTICATED, Policy, TokenRequest, conclude
 from authz_middleware.testing import LocalIssuer, SigningKey
 from authz_middleware.token import GrantRule, IssuerTrust
@@ -637,14 +638,16 @@ NO_TOKEN = {Reason.NO_CREDENTIALS, Reason.HEADER_SYNTAX, Reason.GRANT_MISSING, R
 
 
 def test_every_reason_a_token_can_meet_has_its_step_and_its_words() -> None:
-    assert set(FAILS_AT) == set(WORDS) == set(Reason) - NO_TOKEN
+    assert set(FAILS_AT) == set(Reason) - NO_TOKEN
+    assert set(OWN) | set(EXPLANATIONS) == {*FAILS_AT, Reason.ROUTE_UNDECORATED}
+    assert not set(OWN) & set(EXPLANATIONS)  # nothing is said in two ways
     assert set(STEPS) == set(Step)
     assert set(FAILS_AT.values()) == set(Step)  # every step can fail
 
 
 def test_words_are_sentences_without_the_field_s_jargon() -> None:
     jargon = re.compile(r"\b(JWT|JWS|JOSE|JWKS|payload|conformant|RFC|deserializ\w+|MUST)\b")
-    for words in WORDS.values():
+    for words in map(words_of, FAILS_AT):
         for sentence in (words.what, words.change):
             assert sentence[0].isupper()
             assert sentence.endswith(".")
@@ -685,7 +688,7 @@ BAD = [
     Bad(Reason.DUPLICATE_MEMBER, Step.FORM, compact(header_of(), b'{"a":1,"a":2}')),
     Bad(Reason.TOO_DEEP, Step.FORM, compact(header_of(), b'{"a":' + b"[" * 40 + b"]" * 40 + b"}")),
     Bad(Reason.KID_NOT_USABLE, Step.FORM, compact({"alg": "RS256", "kid": 1}, {})),
-    Bad(Reason.OPAQUE, Step.FORM, "0paque", words="audience=… at Auth0"),
+    Bad(Reason.OPAQUE, Step.FORM, "0paque", words="The client must name this API when it asks for a token"),
     Bad(Reason.OPAQUE, Step.FORM, five_parts({"alg": "dir", "enc": "A256GCM"}, b"")),
     Bad(Reason.ENCRYPTED, Step.FORM, five_parts({"alg": "RSA-OAEP-256", "enc": "A256GCM"})),
     Bad(Reason.CLAIM_MISSING, Step.ISSUER, _claims(iss=None), words="The claim is iss."),
@@ -708,13 +711,13 @@ BAD = [
         Reason.AUDIENCE_OF_ISSUER,
         Step.AUDIENCE,
         _claims(aud="https://issuer.test/api/v2/"),
-        words="The former is Auth0's Management API",
+        words='It says "https://issuer.test/api/v2/"; this API is https://api.test/.',
     ),
     Bad(
         Reason.AUDIENCE_OF_ISSUER,
         Step.AUDIENCE,
         _claims(aud="https://issuer.test/userinfo"),
-        words="The former only tells the client about its user.",
+        words='It says "https://issuer.test/userinfo"; this API is https://api.test/.',
     ),
     Bad(
         Reason.AUDIENCE_NOT_OURS,
@@ -722,7 +725,12 @@ BAD = [
         _claims(aud=["https://other.example/"]),
         words='It says ["https://other.example/"]; this API is https://api.test/.',
     ),
-    Bad(Reason.ID_TOKEN_MARK, Step.AUDIENCE, _claims(aud="first-party-app", nonce="n"), words="It is an ID token."),
+    Bad(
+        Reason.ID_TOKEN_MARK,
+        Step.AUDIENCE,
+        _claims(aud="first-party-app", nonce="n"),
+        words="The token is an ID token: it tells the client who logged in, and lets nobody call an API.",
+    ),
     Bad(Reason.ID_TOKEN_MARK, Step.IDENTITY, _claims(nonce="n")),
     Bad(
         Reason.ALGORITHM_NOT_ALLOWED,
@@ -778,8 +786,8 @@ def test_a_refusal_names_its_step_and_says_what_to_do(bad: Bad, offline: Explain
     document = shown.document
     assert (shown.code, document["outcome"], document["reason"]) == (1, "refused", bad.reason)
     assert_fails_at(bad.step, document)
-    assert document["why"].startswith(WORDS[bad.reason].what)
-    assert document["change"] == WORDS[bad.reason].change
+    assert document["why"].startswith(words_of(bad.reason).what)
+    assert document["change"] == words_of(bad.reason).change
     assert bad.words in f"{document['why']} {document['change']}"
     assert document["grants"] is None or (document["grants"]["effective"], document["grants"]["verified"]) == (
         [],
@@ -839,7 +847,7 @@ def test_a_tenant_of_the_wrong_form_fails_where_tenants_are_limited() -> None:
     found = examined(token_with({"org_id": 1}), (trusted,))
     assert [result.step for result in found.steps if result.state is State.FAILED] == [Step.TENANT]
     refused = examined(_claims(org_id="org_2"), (trusted,))
-    assert refused.why == "It was issued in an organization that is not let in, or in none. Let in is org_1."
+    assert refused.why == "The token was issued in an organization that is not let in, or in none. Let in is org_1."
 
 
 def test_a_date_that_a_dialect_requires_is_missed_before_the_times_are_looked_at() -> None:
@@ -994,7 +1002,7 @@ def test_a_dialect_that_is_open_is_said_to_be(
 
 def test_a_token_of_no_dialect_is_still_shown(explain: ExplainCommand) -> None:
     shown = explain(compact({"alg": "RS256"}, {"hello": "world"}), '--policy="x"')
-    assert "Dialect: none reads this token\n  Its type (typ) is not the one that" in shown.out
+    assert "Dialect: none reads this token\n  The token's type (typ) is not one that" in shown.out
     assert 'hello  "world"  the issuer\'s own; only policy.claim(…) looks at it' in shown.out
     assert "Nothing can be said: no dialect reads this token." in shown.out
     assert shown.code == 1
@@ -1004,7 +1012,7 @@ def test_a_token_of_no_dialect_is_still_shown(explain: ExplainCommand) -> None:
 @pytest.mark.parametrize(
     ("claims", "words"),
     [
-        ({"nonce": "n"}, "It is an ID token. That tells a client who logged in; it lets nobody call an API."),
+        ({"nonce": "n"}, "The token is an ID token: it tells the client who logged in, and lets nobody call an API."),
         ({"azp": "one", "client_id": "other"}, "It names two different clients, in azp and in client_id."),
         ({"scope": 1}, "One of its claims has a form that cannot be meant. The claim is scope."),
     ],
@@ -1457,7 +1465,7 @@ def test_which_routes_a_token_reaches(project: Project, explain: ExplainCommand)
         """
     ).replace("WHY_NOT", WHY_NOT)
     assert "Trusted is https://issuer.test/, as main:app does." in joined(shown.out)
-    assert "not checked The application does not call it revoked (revoked=)." in joined(shown.out)
+    assert "revoked=" not in shown.out
 
 
 def test_routes_as_json(project: Project, explain: ExplainCommand) -> None:
@@ -1476,6 +1484,20 @@ def test_routes_as_json(project: Project, explain: ExplainCommand) -> None:
     }
     assert routes[3]["depends_on"] == ["check(owns)"]
     assert explain(TOKEN, "--json").document["routes"] is None
+
+
+def test_whether_a_token_was_revoked_only_the_application_can_tell(project: Project, explain: ExplainCommand) -> None:
+    project(
+        """
+        def revoked(token): raise AssertionError("the application was asked")
+        app = guarded(revoked=revoked)
+        """
+    )
+    shown = explain(TOKEN, *AT_NOW)
+    assert shown.code == 0
+    assert "not checked The application does not call it revoked (revoked=); only the application can tell." in joined(
+        shown.out
+    )
 
 
 def test_a_refused_token_reaches_nothing_not_even_what_is_public(project: Project, explain: ExplainCommand) -> None:

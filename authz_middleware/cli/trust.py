@@ -180,6 +180,11 @@ class Application:
         """The longest token it reads."""
         return min(middleware.validator.max_token_bytes for middleware in self.middlewares)
 
+    @property
+    def asks_revoked(self) -> bool:
+        """Whether it asks if a token was revoked."""
+        return any(middleware.validator.revoked is not None for middleware in self.middlewares)
+
     def routes(self) -> RouteTable:
         """Return its route table.
 

@@ -14,7 +14,7 @@ from .discovery import discover
 from .findings import Finding, Level, Where, problem
 from .keys import check_keys
 from .server import check_clock, check_metadata
-from .settings import check_resource, check_settings
+from .settings import check_enforcement, check_resource, check_settings
 
 __all__ = ["Report", "Section", "examine", "examine_application", "misconfigured"]
 
@@ -98,7 +98,10 @@ async def examine_application(application: Application, clock: Clock) -> Report:
     for middleware in application.middlewares:
         for trusted in middleware.validator.issuers:
             by_keys.setdefault(trusted.key_identity, {})[trusted] = None
-        findings = check_resource(middleware.resource, middleware.validator.issuers)
-        sections.append(Section(f"{application.name}, as clients find it", tuple(findings)))
+        about = [
+            *check_resource(middleware.resource, middleware.validator.issuers),
+            *check_enforcement(enforces=middleware.enforces),
+        ]
+        sections.append(Section(f"{application.name}, as clients find it", tuple(about)))
     issuers = [await examine(tuple(settings), clock) for settings in by_keys.values()]
     return Report((*issuers, *dict.fromkeys(sections)))

@@ -8,9 +8,17 @@ from urllib.parse import urlsplit
 from ...issuers import TrustedIssuer
 from .findings import Finding, Where, advice, ok, problem
 
-__all__ = ["check_resource", "check_settings"]
+__all__ = ["check_enforcement", "check_resource", "check_settings"]
 
-AUDIENCE, CLIENTS, RBAC, DIALECTS, KEYS, RESOURCE = "audience", "clients", "RBAC", "dialects", "keys", "resource"
+AUDIENCE, CLIENTS, RBAC, DIALECTS, KEYS, RESOURCE, ENFORCEMENT = (
+    "audience",
+    "clients",
+    "RBAC",
+    "dialects",
+    "keys",
+    "resource",
+    "enforcement",
+)
 
 
 def check_settings(trusted: TrustedIssuer) -> Iterator[Finding]:
@@ -103,6 +111,17 @@ def _on_fixed_keys(trusted: TrustedIssuer) -> Iterator[Finding]:
         )
     elif trusted.keys is not None:
         yield ok(KEYS, "The application brings the keys itself (keys=); nothing is fetched.")
+
+
+def check_enforcement(*, enforces: bool) -> Iterator[Finding]:
+    """Say where an application only reports."""
+    if not enforces:
+        yield advice(
+            ENFORCEMENT,
+            "The application guards nothing: what it would refuse, it only reports (enforce=False).",
+            "Remove enforce=False once the reports are as you want them.",
+            Where.APPLICATION,
+        )
 
 
 def check_resource(resource: str | None, issuers: Iterable[TrustedIssuer]) -> Iterator[Finding]:

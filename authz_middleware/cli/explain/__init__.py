@@ -147,7 +147,11 @@ def _trusts_of(
 ) -> Iterator[Trust]:
     for issuers in dict.fromkeys(middleware.validator.issuers for middleware in application.middlewares):
         used = issuers if jwks is None else tuple(with_keys(issuer, jwks) for issuer in issuers)
-        yield replace(_trust(Mode.APPLICATION, used, options), max_token_bytes=application.max_token_bytes)
+        yield replace(
+            _trust(Mode.APPLICATION, used, options),
+            asks_revoked=application.asks_revoked,
+            max_token_bytes=application.max_token_bytes,
+        )
 
 
 def _trust(mode: Mode, issuers: tuple[TrustedIssuer, ...], options: argparse.Namespace) -> Trust:

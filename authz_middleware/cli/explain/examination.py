@@ -16,7 +16,7 @@ from ...token import AccessToken
 from ...validator import AccessTokenValidator
 from .intake import Credential
 from .reading import Reading, read_claimed, read_verified
-from .refusals import WORDS, Case, facts
+from .refusals import Case, facts, words_of
 from .steps import Step, StepResult, failed_step, results
 
 __all__ = ["Examination", "Mode", "Outcome", "Trust", "examine"]
@@ -51,6 +51,7 @@ class Trust:
         issuers: whom; none where nobody was named.
         assumed: the settings by which a token is read that fell under none.
         is_pinned: whether these say which dialects are allowed.
+        asks_revoked: whether an application would ask, last, if a token was revoked. That is not asked here.
         max_token_bytes: longer tokens are refused unparsed.
         clock: epoch seconds.
     """
@@ -59,6 +60,7 @@ class Trust:
     issuers: tuple[TrustedIssuer, ...]
     assumed: TrustedIssuer
     is_pinned: bool
+    asks_revoked: bool = False
     max_token_bytes: int = DEFAULT_MAX_TOKEN_BYTES
     clock: Callable[[], float]
 
@@ -138,7 +140,7 @@ class Examination:
         """Every step of validation and what became of it."""
         until = Step.FORM if self.outcome is Outcome.UNVERIFIED else Step.GRANTS
         for result in results(self._failed_step, until=until):
-            if result.step is not Step.REVOCATION or self.trust.mode is Mode.APPLICATION:
+            if result.step is not Step.REVOCATION or self.trust.asks_revoked:
                 yield result
 
     @property
@@ -149,7 +151,7 @@ class Examination:
     @property
     def change(self) -> str:
         """What to do about a refusal; empty if there was none."""
-        return "" if self.refused is None else WORDS[self.refused.reason].change
+        return "" if self.refused is None else words_of(self.refused.reason).change
 
     @property
     def _failed_step(self) -> Step | None:
@@ -177,7 +179,7 @@ class Examination:
             now=self.now,
             failure=self.failure,
         )
-        return " ".join(part for part in (WORDS[refused.reason].what, facts(case)) if part)
+        return " ".join(part for part in (words_of(refused.reason).what, facts(case)) if part)
 
 
 async def examine(credential: Credential, trust: Trust) -> Examination:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ...errors import InvalidToken, Reason, Refused
+from ...explanations import EXPLANATIONS
 from ...issuers import TrustedIssuer
 from ..terminal import json_text
 from .times import is_date, moment
 
-__all__ = ["WORDS", "Case", "Words", "facts"]
+__all__ = ["OWN", "Case", "Words", "facts", "words_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ DAMAGED = "It was probably damaged on its way; copy it whole, and nothing around
 ASK_ISSUER = "No authorization server should write this; ask whoever runs it."
 NOT_NOW = "This is no fault of the token. See what `authz doctor` says about the issuer, and try again."
 
-WORDS: Mapping[Reason, Words] = MappingProxyType(
+OWN: Mapping[Reason, Words] = MappingProxyType(
     {
         Reason.DPOP_SCHEME: Words(
             "It is sent with the scheme DPoP, whose proofs cannot be verified here yet.",
@@ -53,11 +54,6 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
         Reason.TOO_LARGE: Words(
             "It is longer than this API reads.",
             "Put less into it at the authorization server, or raise max_token_bytes=.",
-        ),
-        Reason.OPAQUE: Words(
-            "It is an opaque token: a mere reference, which only the authorization server that issued it can read.",
-            "The client asked for no API, so it got a token for the authorization server itself. It must name this API "
-            "when it asks: audience=… at Auth0, resource=… elsewhere.",
         ),
         Reason.ENCRYPTED: Words(
             "It is encrypted, and only whoever has the key can read it.",
@@ -79,19 +75,6 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
         ),
         Reason.TOO_DEEP: Words("Its claims are nested deeper than any sensible token's.", ASK_ISSUER),
         Reason.KID_NOT_USABLE: Words("Its header names its key (kid) in a form that no key has.", ASK_ISSUER),
-        Reason.ISSUER_NOT_TRUSTED: Words(
-            "It comes from an issuer that is not trusted here.",
-            "If it should be, trust it by its iss, to the letter; if not, the client asked the wrong server.",
-        ),
-        Reason.AUDIENCE_NOT_OURS: Words(
-            "It is meant for another API.",
-            "Let the client ask for a token for this API (audience= at Auth0, resource= elsewhere), or correct "
-            "audience= here.",
-        ),
-        Reason.AUDIENCE_OF_ISSUER: Words(
-            "It is meant for an API of the authorization server itself.",
-            "Let the client ask for a token for this API (audience= at Auth0, resource= elsewhere).",
-        ),
         Reason.AUDIENCE_AMBIGUOUS: Words(
             "It is meant for several APIs whose settings differ here, so it cannot be said which ones count.",
             "Let the client ask for one of them.",
@@ -99,10 +82,6 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
         Reason.ALGORITHM_NOT_ALLOWED: Words(
             "It is signed in a way that is not allowed for this issuer.",
             "Choose an allowed algorithm for this API at the authorization server, or state another in algorithms=.",
-        ),
-        Reason.TYPE_NOT_ALLOWED: Words(
-            "Its type (typ) is not the one that the allowed dialects write.",
-            "If it is an access token all the same, allow its dialect (dialects=, here --dialect or --auth0).",
         ),
         Reason.CRITICAL_HEADER: Words("Its header demands an extension that is not understood here.", ASK_ISSUER),
         Reason.KEY_NOT_PUBLISHED: Words(
@@ -121,13 +100,6 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
         Reason.SIGNATURE_INVALID: Words(
             "Its signature does not hold: somebody changed it, or it was cut off.", f"{DAMAGED} Else do not trust it."
         ),
-        Reason.DIALECT_AMBIGUOUS: Words(
-            "It could be read as more than one of the dialects allowed.", "Allow only the one that your API is issued."
-        ),
-        Reason.ID_TOKEN_MARK: Words(
-            "It is an ID token. That tells a client who logged in; it lets nobody call an API.",
-            "Let the client send the access token that came with it.",
-        ),
         Reason.CLAIM_MISSING: Words("It lacks a claim that every token of its dialect has.", ASK_ISSUER),
         Reason.CLAIM_WRONG_FORM: Words("One of its claims has a form that cannot be meant.", ASK_ISSUER),
         Reason.CLIENTS_DIFFER: Words("It names two different clients, in azp and in client_id.", ASK_ISSUER),
@@ -139,19 +111,23 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
             "It says that it was issued in the future.",
             "Set the clocks right: of this machine, or of the authorization server.",
         ),
-        Reason.TENANT_NOT_ALLOWED: Words(
-            "It was issued in an organization that is not let in, or in none.",
-            "If it should be let in, add it to tenants=; else the user must log in to another organization.",
-        ),
-        Reason.CONFIRMATION_CLAIM: Words(
-            "It is bound to a key of the client (cnf), and the proof of that key cannot be verified here yet.",
-            "Switch sender-constraining (DPoP, mTLS) off for this API at the authorization server.",
-        ),
         Reason.REVOKED: Words("The application calls it revoked.", GET_ANOTHER),
         Reason.REVOCATION_CHECK_FAILED: Words("Whether it was revoked cannot be found out.", NOT_NOW),
     }
 )
-"""Every reason for which a token can be refused."""
+"""The reasons for which a token can be refused that operators are told nothing more about than the answer says."""
+
+
+def words_of(reason: Reason) -> Words:
+    """Return what is wrong and what to change; where operators are told it, in the very same words."""
+    if reason in OWN:
+        return OWN[reason]
+    what, _, change = EXPLANATIONS[reason].partition("; ")
+    return Words(_sentence(what), _sentence(change))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 # --- what the token and the settings add ------------------------------------------------------------------------------
@@ -171,15 +147,8 @@ def _issuer(case: Case) -> str:
 
 
 def _audience(case: Case) -> str:
-    theirs = case.claims.get("aud")
     ours = _listed(audience for issuer in case.issuers for audience in sorted(issuer.settings.audiences))
-    values = theirs if isinstance(theirs, list) else [theirs]
-    said = f"It says {json_text(theirs)}; this API is {ours}."
-    if any(isinstance(value, str) and value.rstrip("/").endswith("/api/v2") for value in values):
-        return f"{said} The former is Auth0's Management API: a token for it must be sent to nobody else."
-    if all(isinstance(value, str) and value.endswith("/userinfo") for value in values):
-        return f"{said} The former only tells the client about its user."
-    return said
+    return f"It says {json_text(case.claims.get('aud'))}; this API is {ours}."
 
 
 def _algorithm(case: Case) -> str:
@@ -191,7 +160,7 @@ def _type(case: Case) -> str:
     dialects = () if case.trusted is None else case.trusted.settings.dialects
     allowed = _listed(f"{'/'.join(sorted(d.types))} ({d.name})" for d in dialects)
     said = json_text(case.header["typ"]) if "typ" in case.header else "nothing"
-    return f"It says {said}; allowed is {allowed}."
+    return f"It says {said}; allowed is {allowed}, and here --dialect or --auth0 allows more."
 
 
 def _key(case: Case) -> str:

@@ -73,7 +73,7 @@ STEPS: Mapping[Step, Rule] = MappingProxyType(
         Step.TENANT: Rule("Its organization is let in (tenants=)."),
         Step.BINDING: Rule("It needs no proof of a key (cnf).", "RFC 7800 section 3.1"),
         Step.GRANTS: Rule("Everything else, the grants above all, has the right form.", "RFC 9068 section 2.2.3"),
-        Step.REVOCATION: Rule("The application does not call it revoked (revoked=)."),
+        Step.REVOCATION: Rule("The application does not call it revoked (revoked=); only the application can tell."),
     }
 )
 
