@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MethodType, new_class
 from typing import Any, NoReturn, TypeVar, cast, overload
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.requests import HTTPConnection
@@ -48,8 +48,8 @@ _DEPENDENCY_SIGNATURE = inspect.Signature(
     [inspect.Parameter("connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection)]
 )
 
-_wrapped: WeakKeyDictionary[Callable[..., Any], Callable[..., Any]] = WeakKeyDictionary()
-"""Our wrappers and what they wrap. A registry and no attribute: `functools.wraps` would copy that to strangers."""
+_wrappers: WeakSet[Callable[..., Any]] = WeakSet()
+"""Our wrappers. A registry and no attribute: `functools.wraps` would copy that to strangers. It keeps none alive."""
 _originals: WeakKeyDictionary[Callable[..., Any], str] = WeakKeyDictionary()
 """Functions as they were before a decorator wrapped them: a route that has one of these was decorated too late."""
 
@@ -131,11 +131,11 @@ class Requirement:
         raise self._unguardable(target)
 
     def _guard_function(self, target: Callable[..., Any]) -> Callable[..., Any]:
-        original = _wrapped.get(target, target)  # one wrapper, however many of our decorators are stacked
+        original = _original_of(target)  # one wrapper, however many of our decorators are stacked
         access = combine(self.access, stated_access(target), _name_of(original))
         wrapper = _wrap(original, access)
         setattr(wrapper, ACCESS, access)
-        _wrapped[wrapper] = original
+        _wrappers.add(wrapper)
         for function in _chain_of(original):
             _originals[function] = self.name
         return wrapper
@@ -220,7 +220,7 @@ def stated_access(target: object) -> Access | None:
     target = _function_of(target)
     access = getattr(target, ACCESS, None)
     if isinstance(access, Public):
-        return access if _wrapped.get(cast("Callable[..., Any]", target)) is not None else None
+        return access if target in _wrappers else None
     return access if isinstance(access, Policy) else None
 
 
@@ -267,6 +267,12 @@ def decorated_too_late(endpoint: object) -> str | None:
         return None
 
 
+def _original_of(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what one of our wrappers wraps, as `functools.wraps` leaves it; any other function is its own original."""
+    original: Callable[..., Any] = getattr(function, "__wrapped__", function) if function in _wrappers else function
+    return original
+
+
 def _chain_of(function: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """Yield a function and all that it wraps, by the trace `functools.wraps` leaves."""
     link: object = function
@@ -282,7 +288,7 @@ def _name_of(target: object) -> str:
 def _check_super(target: type, decorator: str) -> None:
     """Refuse `super(Name, self)`: once decorated, the name means the guarded subclass, and the call would not end."""
     for member in vars(target).values():
-        method = _wrapped.get(member, member) if inspect.isfunction(member) else None
+        method = _original_of(member) if inspect.isfunction(member) else None
         loaded = [] if method is None else [instruction.argval for instruction in dis.get_instructions(method)]
         if ("super", target.__name__) in pairwise(loaded):
             raise ConfigurationError(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import inspect
 import threading
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -1173,3 +1175,19 @@ def test_a_class_that_names_itself_to_super_is_an_error_that_says_what_to_write(
     with pytest.raises(ConfigurationError, match="write super\\(\\) without arguments"):
         requires("x")(Naming)
     assert issubclass(requires("x")(Plain), Plain)
+
+
+def test_an_application_is_not_kept_alive_by_handlers_that_name_it(issuer: LocalIssuer) -> None:
+    def made() -> Starlette:
+        @requires("x")
+        async def handler(request: Request) -> Response:
+            return PlainTextResponse(repr(app.state))
+
+        app = starlette_app(issuer, Route("/", handler))
+        return app
+
+    kept = weakref.ref(app := made())
+    assert ask(app, http_scope("/", [bearer(issuer, scope="x", permissions=[])])).status == 200
+    del app
+    gc.collect()
+    assert kept() is None
