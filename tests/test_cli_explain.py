@@ -390,7 +390,7 @@ Checks, in this order
   passed  It comes from an issuer that is trusted (iss). [RFC 8725 section 3.8]
   passed  It is meant for this API (aud). [RFC 8725 section 3.9]
   passed  It is signed in a way this issuer may use (alg). [RFC 8725 section 3.1]
-  passed  It says it is an access token (typ). [RFC 8725 section 3.11]
+  passed  Its type (typ) is one that an access token may have here. [RFC 8725 section 3.11]
   passed  It asks for nothing unusual (crit). [RFC 7515 section 4.1.11]
   passed  The issuer publishes the key it names (kid). [RFC 7515 section 6]
   passed  The signature holds: nobody has changed it. [RFC 7515 section 5.2]

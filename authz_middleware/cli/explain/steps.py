@@ -63,7 +63,7 @@ STEPS: Mapping[Step, Rule] = MappingProxyType(
         Step.ISSUER: Rule("It comes from an issuer that is trusted (iss).", "RFC 8725 section 3.8"),
         Step.AUDIENCE: Rule("It is meant for this API (aud).", "RFC 8725 section 3.9"),
         Step.ALGORITHM: Rule("It is signed in a way this issuer may use (alg).", "RFC 8725 section 3.1"),
-        Step.TYPE: Rule("It says it is an access token (typ).", "RFC 8725 section 3.11"),
+        Step.TYPE: Rule("Its type (typ) is one that an access token may have here.", "RFC 8725 section 3.11"),
         Step.CRITICAL: Rule("It asks for nothing unusual (crit).", "RFC 7515 section 4.1.11"),
         Step.KEY: Rule("The issuer publishes the key it names (kid).", "RFC 7515 section 6"),
         Step.SIGNATURE: Rule("The signature holds: nobody has changed it.", "RFC 7515 section 5.2"),
