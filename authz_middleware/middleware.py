@@ -236,8 +236,10 @@ class AuthzMiddleware:
     def _policies(self, scope: Scope) -> Iterable[Access]:
         """Return everything that is stated about access anywhere in this application."""
         route_map = self._route_map(scope)
-        if route_map is not None:
-            return route_map.statements()
+        return self._stated_whole(scope) if route_map is None else route_map.statements()
+
+    def _stated_whole(self, scope: Scope) -> list[Access]:
+        """Return what is stated about an application of which no routes can be seen."""
         guard = self._guarded_whole(scope)
         stated = (guard.stated.access, *(by_method.access for by_method in guard.by_method.values()))
         return [access for access in stated if access is not None]
@@ -261,8 +263,11 @@ class AuthzMiddleware:
             with self._mapping:
                 router = self._find_router(scope)
                 route_map = None if router is None else RouteMap.of(router)
-                if route_map is not None:
-                    check_policies([*route_map.statements(), *stated_within(route_map)], self.validator.issuers)
+                if route_map is None:
+                    stated = self._stated_whole(scope)
+                else:
+                    stated = [*route_map.statements(), *stated_within(route_map)]
+                check_policies(stated, self.validator.issuers)
                 self._routes = route_map
                 self._announce(route_map, scope)
         return route_map
