@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
-from starlette.authentication import UnauthenticatedUser
-from starlette.types import Scope, Send
+from starlette.types import Scope
 
 from .asking import ScopeRequest
-from .challenge import Challenger, send_refusal
-from .credentials import Caller, Credentials
+from .challenge import Challenger
 from .errors import (
     Code,
     ConfigurationError,
@@ -30,8 +25,8 @@ from .errors import (
     Refused,
 )
 from .observation import Observation
+from .place import NOWHERE, Place, TokenUse, current_place
 from .policy import (
-    AUTHENTICATED,
     NOTHING_CHECKED,
     PUBLIC,
     Access,
@@ -46,47 +41,7 @@ from .policy import (
 )
 from .token import AccessToken
 
-__all__ = [
-    "RequestContext",
-    "TokenUse",
-    "bound",
-    "context_of",
-    "current_context",
-    "outer_context",
-    "refuse",
-]
-
-SCOPE_KEY = "authz_middleware"
-_current: ContextVar[RequestContext | None] = ContextVar("authz_middleware", default=None)
-
-
-class TokenUse(Enum):
-    """Whether what a route calls takes the token as an argument, and could do without."""
-
-    NONE = "none"
-    OPTIONAL = "optional"
-    REQUIRED = "required"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a request something runs. A context variable holds it: one request may be served by several tasks.
-
-    Attributes:
-        context: of which request; None: of none.
-        depth: how many decisions in; the scope there is kept by the context, and gone with it.
-        cover: what a mount around stated, and whether it was met.
-        token_use: whether the handler takes the token as an argument.
-    """
-
-    context: RequestContext | None = None
-    depth: int = 0
-    cover: tuple[Access, bool] | None = None
-    token_use: TokenUse = TokenUse.REQUIRED
-
-
-NOWHERE = Place()
-_place: ContextVar[Place] = ContextVar("authz_middleware.place", default=NOWHERE)
+__all__ = ["RequestContext"]
 
 
 class RequestContext:
@@ -150,7 +105,7 @@ class RequestContext:
     @property
     def _place(self) -> Place:
         """Where in the request this runs; of a task or thread that was not handed it, nowhere in particular."""
-        place = _place.get()
+        place = current_place.get()
         return place if place.context is self else NOWHERE
 
     @property
@@ -392,11 +347,11 @@ class RequestContext:
         self._depth += 1
         place = Place(self, self._depth, covering, token_use)
         self._scopes[place.depth] = scope
-        reset = _place.set(place)
+        reset = current_place.set(place)
         try:
             yield
         finally:
-            _place.reset(reset)
+            current_place.reset(reset)
             self._scopes.pop(place.depth, None)
             if covers:
                 self._observation.tell_pending()
@@ -447,69 +402,3 @@ class RequestContext:
     def is_open(self) -> bool:
         """Whether the request is still being served."""
         return not self._closed
-
-
-def context_of(scope: Scope) -> RequestContext:
-    """Return the request's context.
-
-    Raises:
-        ConfigurationError: the middleware did not run.
-    """
-    context = scope.get(SCOPE_KEY)
-    if not isinstance(context, RequestContext) or not context.is_open:
-        raise ConfigurationError(
-            "a guarded route was called without AuthzMiddleware in front of it; "
-            "write app.add_middleware(AuthzMiddleware, issuers=[…])"
-        )
-    return context
-
-
-def current_context() -> RequestContext:
-    """Return the context of the request being served, for functions that are not handed a request.
-
-    Raises:
-        ConfigurationError: there is none.
-    """
-    return context_of({SCOPE_KEY: _current.get()})
-
-
-def outer_context(scope: Scope) -> RequestContext | None:
-    """Return the context of the middleware around the one that is asked next, or None."""
-    outer = scope.get(SCOPE_KEY)
-    return outer if isinstance(outer, RequestContext) else None
-
-
-@contextmanager
-def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
-    """Bind a context to the scope and the context variable while a request is served, and end it afterwards."""
-    outer = {key: scope[key] for key in (SCOPE_KEY, "auth", "user") if key in scope}
-    if (around := outer_context(scope)) is not None:
-        around.hand_over()
-    scope[SCOPE_KEY] = context
-    scope["auth"] = Credentials(context.token, context.allows)
-    scope["user"] = UnauthenticatedUser() if context.token is None else Caller(context.token)
-    context.arrive(scope)
-    reset, reset_place = _current.set(context), _place.set(Place(context))
-    try:
-        yield
-    finally:
-        _place.reset(reset_place)
-        _current.reset(reset)
-        context.close()
-        if SCOPE_KEY in outer:
-            scope.update(outer)
-
-
-async def refuse(context: RequestContext, refused: Refused, scope: Scope, send: Send) -> None:
-    """Answer a refusal. Once a response has begun it can only be cut off: a WebSocket is closed, HTTP is aborted."""
-    context.answered(refused)
-    if not context.started:
-        await send_refusal(context.challenger, refused, scope, send)
-    elif scope["type"] == "websocket":
-        await send({"type": "websocket.close", "code": 1008, "reason": ""})
-    else:
-        raise refused
-
-
-UNDECORATED: dict[str, Access | None] = {"refuse": None, "authenticated": AUTHENTICATED}
-"""What `AuthzMiddleware(undecorated=…)` may say."""

@@ -22,7 +22,8 @@ from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Scope
 
-from .context import RequestContext, context_of, current_context
+from .binding import context_of, current_context
+from .context import RequestContext
 from .errors import ConfigurationError
 from .guard import Guard, Stated
 from .handlers import access_token

@@ -11,9 +11,10 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .context import TokenUse, context_of, refuse
+from .binding import context_of, refuse
 from .errors import Refused
 from .handlers import NothingThere, NothingToConnectTo
+from .place import TokenUse
 from .policy import NOTHING_CHECKED, Access, Policy
 
 __all__ = ["Guard", "Stated"]

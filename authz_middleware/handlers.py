@@ -12,7 +12,8 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from .context import RequestContext, context_of
+from .binding import context_of
+from .context import RequestContext
 from .errors import Refused
 from .policy import Policy, all_of
 from .token import AccessToken

@@ -20,8 +20,9 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._jose import DEFAULT_MAX_TOKEN_BYTES
+from .binding import bound, outer_context, refuse
 from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
-from .context import UNDECORATED, RequestContext, bound, outer_context, refuse
+from .context import RequestContext
 from .errors import ConfigurationError, InvalidToken, MissingToken, Refused
 from .gate import Gate, causes_of
 from .guard import Guard
@@ -44,6 +45,7 @@ from .startup import (
     check_policies,
 )
 from .token import AccessToken
+from .undecorated import UNDECORATED
 from .validator import AccessTokenValidator
 from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS
 

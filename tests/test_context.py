@@ -26,12 +26,8 @@ from authz_middleware import (
     public,
     requires,
 )
-from authz_middleware.context import (
-    RequestContext,
-    bound,
-    context_of,
-    current_context,
-)
+from authz_middleware.binding import bound, context_of, current_context
+from authz_middleware.context import RequestContext
 from authz_middleware.credentials import Caller, Credentials
 from authz_middleware.errors import Code, InsufficientScope, MissingToken, NoPolicy, Reason
 from authz_middleware.policy import AUTHENTICATED, PUBLIC, Access

@@ -32,7 +32,7 @@ from authz_middleware import (
     requires_permissions,
     requires_scopes,
 )
-from authz_middleware.context import bound
+from authz_middleware.binding import bound
 from authz_middleware.decorators import Requirement, combine, decorated_too_late, stated_access
 from authz_middleware.errors import Code, InsufficientScope, MissingToken, Reason
 from authz_middleware.guard import Guard, Stated

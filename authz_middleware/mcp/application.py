@@ -18,14 +18,16 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .._jose import MAX_TOKEN_BYTES
+from ..binding import SCOPE_KEY, bound, context_of
 from ..challenge import read_bearer_token
-from ..context import SCOPE_KEY, UNDECORATED, RequestContext, bound, context_of
+from ..context import RequestContext
 from ..decorators import decorated_too_late
 from ..errors import ConfigurationError
 from ..policy import Access
 from ..routes import state_within
 from ..startup import announce_issuers, announce_unclaimed, check_policies
 from ..token import AccessToken
+from ..undecorated import UNDECORATED
 from .answers import HeldAnswer
 from .features import Catalogue, catalogue_of
 from .messages import EXCHANGE_KEY, Exchange, Policies

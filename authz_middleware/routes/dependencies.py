@@ -9,10 +9,10 @@ from functools import partial, reduce
 from types import NoneType, UnionType
 from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin
 
-from ..context import TokenUse
 from ..decorators import Requirement, combine, requires_permissions, requires_scopes, stated_access
 from ..guard import Stated
 from ..handlers import access_token
+from ..place import TokenUse
 from ..policy import Access, Policy
 from ..token import AccessToken
 from .frameworks import Dependency, annotation_of, dependencies_of, fields_of

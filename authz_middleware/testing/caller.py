@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from starlette.types import Scope
 
+from ..binding import bound
 from ..challenge import Challenger
-from ..context import RequestContext, bound
+from ..context import RequestContext
 from ..errors import ConfigurationError
 from ..token import AccessToken
 

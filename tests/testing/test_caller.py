@@ -21,7 +21,7 @@ from authz_middleware import (
     requires,
     requires_permissions,
 )
-from authz_middleware.context import current_context
+from authz_middleware.binding import current_context
 from authz_middleware.errors import InsufficientScope, MissingToken
 from authz_middleware.testing import LocalIssuer, SigningKey, as_caller
 from tests.keys.helpers import in_loop
