@@ -96,6 +96,11 @@ def _term_faults(term: Term, issuers: Sequence[TrustedIssuer]) -> Iterator[str]:
 
 def _advice_on(issuer: TrustedIssuer) -> Iterator[str]:
     """Yield what an application left unsaid about an issuer, and what follows from that."""
+    if getattr(issuer.keys, "is_local", False) is True:
+        yield (
+            "this is a LocalIssuer, for tests and development; its keys live in this process, and whoever gets at them "
+            "gets in as anybody: in production, trust an authorization server"
+        )
     dialects = issuer.settings.dialects
     is_said = issuer.third_party_clients is not None or issuer.first_party_clients is not None
     if any(d.has_permissions for d in dialects) and not is_said:

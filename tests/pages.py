@@ -107,6 +107,7 @@ def _stage(folder: Path) -> Iterator[Printed]:
     """Make the folder the current one and the first to import from; collect what is printed; put everything back."""
     root, ours = logging.getLogger(), logging.getLogger("authz_middleware")
     before = (Path.cwd(), sys.path[:], root.handlers[:], root.level, ours.level, sys.dont_write_bytecode)
+    ours.addFilter(_is_worth_showing)
     printed = Printed()
     os.chdir(folder)
     sys.path.insert(0, str(folder))
@@ -118,9 +119,15 @@ def _stage(folder: Path) -> Iterator[Printed]:
     finally:
         directory, sys.path[:], root.handlers[:], level, our_level, sys.dont_write_bytecode = before
         os.chdir(directory)
+        ours.removeFilter(_is_worth_showing)
         root.setLevel(level)
         ours.setLevel(our_level)
         forget_modules(folder)
+
+
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    """Tell whether a page shows a line: that a LocalIssuer is for tests and development, the pages say in words."""
+    return "this is a LocalIssuer" not in record.getMessage()
 
 
 @dataclass

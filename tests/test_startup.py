@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from typing import Annotated, Any
+from unittest.mock import MagicMock
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Security
@@ -16,9 +17,18 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route, Router
 from starlette.types import ASGIApp
 
-from authz_middleware import AccessToken, AuthzMiddleware, access_token, authenticated, policy, public, requires
+from authz_middleware import (
+    AccessToken,
+    AuthzMiddleware,
+    TrustedIssuer,
+    access_token,
+    authenticated,
+    policy,
+    public,
+    requires,
+)
 from authz_middleware.dialects import DIALECTS, Dialect
-from authz_middleware.testing import LocalIssuer
+from authz_middleware.testing import LocalIssuer, trust
 
 from .apps import Foreign, ask, authz, bare, client, endpoint, expect_missing, http_scope, starlette_app
 from .watching import Lines, lines
@@ -34,7 +44,12 @@ def said_by(app: ASGIApp, lines: Lines) -> list[str]:
     with client(app) as asked:
         for _ in range(2):
             asked.get("/nowhere")
-    return lines.at(logging.WARNING)
+    return warnings_in(lines)
+
+
+def warnings_in(lines: Lines) -> list[str]:
+    """Return what was said, but for the one thing that is said of every issuer here."""
+    return [text for text in lines.at(logging.WARNING) if "this is a LocalIssuer" not in text]
 
 
 def guarded(issuer: LocalIssuer, **options: Any) -> FastAPI:
@@ -49,6 +64,42 @@ def test_where_nothing_is_amiss_nothing_is_said(issuer: LocalIssuer, lines: Line
     app.get("/open")(public(endpoint))
     app.get("/static/guarded")(requires("x")(endpoint))  # part of an open tree, and said to be guarded
     assert said_by(app, lines) == []
+
+
+# --- an issuer for tests ----------------------------------------------------------------------------------------------
+
+
+def local_issuers_named_by(app: ASGIApp, lines: Lines) -> list[str]:
+    with client(app) as asked:
+        for _ in range(2):
+            asked.get("/nowhere")
+    return [text.partition(";")[0] for text in lines.at(logging.WARNING) if "LocalIssuer" in text]
+
+
+def test_an_issuer_for_tests_is_named_once(issuer: LocalIssuer, lines: Lines) -> None:
+    other = TrustedIssuer("https://other.test/", "https://api.test/", keys=issuer.keys, **SETTLED)
+    app = starlette_app(issuer, issuers=[issuer.trusted(**SETTLED), other])
+    assert local_issuers_named_by(app, lines) == [
+        f"issuer {name}: this is a LocalIssuer, for tests and development"
+        for name in ("https://issuer.test/", "https://other.test/")
+    ]
+
+
+def test_what_is_no_issuer_for_tests_is_not_taken_for_one(issuer: LocalIssuer, lines: Lines) -> None:
+    keys: Any = MagicMock()  # which has every attribute
+    others = [
+        TrustedIssuer("https://one.test/", "https://api.test/", keys=issuer.jwks(), **SETTLED),
+        TrustedIssuer("https://two.test/", "https://api.test/", keys=keys, **SETTLED),
+    ]
+    assert local_issuers_named_by(starlette_app(issuer, issuers=others), lines) == []
+
+
+def test_a_test_that_has_one_trusted_for_a_while_is_not_told(issuer: LocalIssuer, lines: Lines) -> None:
+    configured = TrustedIssuer("https://acme.test/", "https://api.test/", **SETTLED)
+    app = starlette_app(issuer, Route("/x", requires("x")(endpoint)), issuers=[configured])
+    with trust(app, issuer):
+        assert local_issuers_named_by(app, lines) == []
+        assert client(app).get("/x", headers=issuer.headers("rfc9068", scope="x")).status_code == 200
 
 
 # --- routes that answer 401 although refusals are only reported -------------------------------------------------------
@@ -211,7 +262,7 @@ def test_cors_inside_is_announced(issuer: LocalIssuer, lines: Lines, make: Any, 
     app = make(issuer, inside=inside)
     for _ in range(2):
         ask(app, http_scope("/x"))
-    assert [text.startswith(INSIDE) for text in lines.at(logging.WARNING)] == ([True] if inside else [])
+    assert [text.startswith(INSIDE) for text in warnings_in(lines)] == ([True] if inside else [])
 
 
 @pytest.mark.parametrize("inside", [True, False])

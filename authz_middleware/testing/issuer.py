@@ -17,7 +17,7 @@ from ..issuers import IssuerOptions, TrustedIssuer
 from ..keys import KeySource
 from ..token import AccessToken
 from .claims import check_names, dates, grants, identity, table_of, type_of, without_none
-from .published import Availability, LiveKeys
+from .published import Availability, LiveKeys, StandInKeys
 from .settings import is_for, read_at_once, with_other_keys
 from .signatures import taking_arguments_of
 from .signing import SYMMETRIC, SigningKey, encode_segment
@@ -107,7 +107,7 @@ class LocalIssuer:
         if self.key.algorithm == SYMMETRIC:
             stand_in = with_other_keys(configured, secret=self.key.private)
         else:
-            stand_in = with_other_keys(configured, keys=self.keys)
+            stand_in = with_other_keys(configured, keys=StandInKeys(self._live_keys))
         if is_for(configured, self.issuer, self.audience):
             return stand_in
         return replace(stand_in, issuer=self.issuer, audience=self.audience)

@@ -12,7 +12,7 @@ from .._jose import ALGORITHMS, VerificationKey
 from ..errors import KeysUnavailable, Reason
 from ..keys import StaticJWKS
 
-__all__ = ["Availability", "LiveKeys"]
+__all__ = ["Availability", "LiveKeys", "StandInKeys"]
 
 RETRY_AFTER_SECONDS = 1
 
@@ -28,11 +28,14 @@ class Availability(StrEnum):
 class LiveKeys:
     """A key source that asks an issuer anew for every token, and fails or hangs when the issuer is told to.
 
-    May be asked from any number of event loops and threads at once: a test client runs one loop for each request.
+    `is_local` has an application say at start that it trusts such keys: in production it must not. May be asked from
+    any number of event loops and threads at once: a test client runs one loop for each request.
 
     Args:
         document: returns the JWKS document as it is published at this moment.
     """
+
+    is_local = True
 
     def __init__(self, document: Callable[[], Mapping[str, object]]) -> None:
         self._document = document
@@ -77,6 +80,17 @@ class LiveKeys:
     def _forget(self, waiter: asyncio.Future[None]) -> None:
         with self._changing:
             self._waiting.discard(waiter)
+
+
+class StandInKeys:
+    """The same keys, in the place of those an application configured: what is meant for a test needs no warning."""
+
+    def __init__(self, keys: LiveKeys) -> None:
+        self._keys = keys
+
+    async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
+        """Return a key that is published now; raises as `LiveKeys` does."""
+        return await self._keys.get(kid, algorithm)
 
 
 def _release(waiter: asyncio.Future[None]) -> None:
