@@ -1,0 +1,570 @@
+"""Decisions and refusals say why: each classic misconfiguration is named, from a token that deserves it.
+
+The sentences are for people who never read an RFC, so they are written out here in full: read them aloud.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from authz_middleware import ConfigurationError, policy, requires
+from authz_middleware.errors import ANSWERS, Code, Reason
+from authz_middleware.explanations import EXPLANATIONS, explain_refusal
+from authz_middleware.observe import RequestDecision
+from authz_middleware.policy import Policy, TokenRequest, conclude
+from authz_middleware.testing import LocalIssuer
+from authz_middleware.token import GrantRule
+
+from .apps import asking, bare, client, grants, starlette_app
+from .helpers import ISSUER
+from .watching import Watch
+
+SWITCH_ON = "“Add Permissions in the Access Token” for this API at the authorization server"
+NO_PERMISSIONS = "tokens of this dialect have no permissions, so if those should count, switch on " + SWITCH_ON
+READ_AS_THIRD_PARTY = (
+    "this client is read as third-party, because nobody said that it is not (if it is your own, say so with "
+    "third_party_clients=, an empty set if there are none)"
+)
+ONLY_BOTH = "so only what stands in both counts"
+OWN: dict[str, Any] = {"third_party_clients": set()}
+
+
+async def ran(request: Request) -> Response:
+    return PlainTextResponse("ran")
+
+
+def told(issuer: LocalIssuer, asked: Any, token: str, route: Any = ran, **options: Any) -> RequestDecision:
+    """Ask a route with a token, and return what whoever operates it is told."""
+    watch = Watch()
+    guarded = requires(asked)(route) if asked is not None else route
+    app = starlette_app(issuer, Route("/", guarded), issuers=[issuer.trusted(**options)], on_decision=watch)
+    client(app).get("/", headers={"Authorization": f"Bearer {token}"})
+    return watch.only
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "claims", "asked", "why"),
+    [
+        pytest.param(
+            {},
+            {"permissions": ["x"]},
+            "x",
+            f"'x' is in permissions but not in scope, and {READ_AS_THIRD_PARTY}",
+            id="in permissions but not in scope, and nobody said whose the client is",
+        ),
+        pytest.param(
+            {"third_party_clients": {"first-party-app"}},
+            {"permissions": ["x"]},
+            "x",
+            f"'x' is in permissions but not in scope, and this client is third-party, {ONLY_BOTH}",
+            id="in permissions but not in scope, of a third party",
+        ),
+        pytest.param(
+            OWN,
+            {"permissions": ["x"], "client_id": "tpc_1"},
+            "x",
+            f"'x' is in permissions but not in scope, and this client is third-party, {ONLY_BOTH}",
+            id="in permissions but not in scope, of a third party by its name",
+        ),
+        pytest.param(
+            OWN,
+            {"permissions": ["x"], "act": {"sub": "service"}},
+            policy.permission("x"),
+            "permission('x') is in permissions but not in scope, and the token was passed on to another service "
+            f"(act), {ONLY_BOTH}",
+            id="delegated on",
+        ),
+        pytest.param(
+            {"third_party_clients": {"robot"}},
+            {"machine": True, "client_id": "robot", "scope": "x", "permissions": []},
+            "x",
+            f"'x' is in scope but not in permissions, and this client is third-party, {ONLY_BOTH}",
+            id="a machine of a third party",
+        ),
+        pytest.param(
+            {},
+            {"scope": "x", "permissions": ["y"]},
+            "x",
+            "'x' is in scope but not in permissions: the client asked for it, but the user does not have it",
+            id="a scope was requested that RBAC did not grant",
+        ),
+        pytest.param(
+            OWN,
+            {"scope": "x", "permissions": ["y"]},
+            policy.permission("x"),
+            "permission('x') is in scope alone: the client asked for it, but the user does not have this permission",
+            id="a scope was requested that is no permission",
+        ),
+        pytest.param(
+            OWN,
+            {"permissions": ["x"]},
+            policy.scope("x"),
+            "scope('x') is in permissions alone: the user has it, but the client did not ask for this scope",
+            id="a permission for which the client did not ask",
+        ),
+        pytest.param(
+            OWN,
+            {"scope": "y", "permissions": ["z"]},
+            "x",
+            "'x' is neither in scope nor in permissions: the user does not have it",
+            id="the user does not have it",
+        ),
+        pytest.param(
+            {},
+            {"scope": "y", "permissions": ["z"]},
+            "x",
+            "'x' is neither in scope nor in permissions: the user does not have it",
+            id="the user does not have it, whoever the client is",
+        ),
+        pytest.param(
+            {"dialects": ["access_token"], "rbac_enforced": True},
+            {"dialect": "access_token", "scope": "openid y"},
+            "x",
+            "'x' is not in scope: the client did not ask for it, or the user does not have it; " + NO_PERMISSIONS,
+            id="the dialect has no permissions",
+        ),
+        pytest.param(
+            {"dialects": ["rfc9068_profile"]},
+            {"dialect": "rfc9068_profile", "scope": "openid profile"},
+            policy.permission("x"),
+            "permission('x') is not in scope: the client did not ask for it, or the user does not have it; "
+            + NO_PERMISSIONS,
+            id="the dialect has no permissions, and nothing but identity was asked for",
+        ),
+        pytest.param(
+            {"dialects": ["access_token"]},
+            {"dialect": "access_token", "scope": "x"},
+            policy.permission("x"),
+            "permission('x') is in scope alone, and whether a user's scope is an entitlement is not said "
+            "(rbac_enforced=)",
+            id="nobody said whether RBAC is enforced",
+        ),
+        pytest.param(
+            {"dialects": ["access_token"], "rbac_enforced": False},
+            {"dialect": "access_token", "scope": "x"},
+            "x",
+            "'x' is in scope but does not count: rbac_enforced=False says that a client gets whatever scope it asks "
+            "for, so it proves no right",
+            id="RBAC is not enforced",
+        ),
+        pytest.param(
+            {"dialects": ["access_token"], "rbac_enforced": False},
+            {"dialect": "access_token", "scope": "y"},
+            "x",
+            "'x' is not in scope: the client did not ask for it, or the user does not have it; " + NO_PERMISSIONS,
+            id="RBAC is not enforced, and it was not asked for",
+        ),
+        pytest.param(
+            {"dialects": ["access_token_authz"], **OWN},
+            {"permissions": None, "scope": "x"},
+            "x",
+            "'x' is in scope but does not count: the user's token carries no permissions, though its dialect has them; "
+            f"switch on RBAC and {SWITCH_ON}",
+            id="permissions are not added, and it stands in scope",
+        ),
+        pytest.param(
+            {"dialects": ["access_token_authz"], **OWN},
+            {"permissions": None, "scope": "openid"},
+            "x",
+            "'x' is not granted: the user's token carries no permissions, though its dialect has them; "
+            f"switch on RBAC and {SWITCH_ON}",
+            id="permissions are not added",
+        ),
+        pytest.param(
+            OWN,
+            {"machine": True, "scope": "y"},
+            "x",
+            "'x' is not granted: the authorization server did not give it to this machine",
+            id="a machine was not given it",
+        ),
+        pytest.param(
+            {"dialects": ["rfc9068_profile"]},
+            {"dialect": "rfc9068_profile", "machine": True, "scope": "y"},
+            policy.scope("x"),
+            "scope('x') is not granted: the authorization server did not give it to this machine",
+            id="a machine was not given it, in a dialect without permissions",
+        ),
+        pytest.param(
+            OWN,
+            {"permissions": ["openid"]},
+            policy.scope("openid"),
+            "scope('openid') is not in scope: the client did not ask for it",
+            id="identity data was not asked for",
+        ),
+        pytest.param(
+            {**OWN, "grants": ["y"]},
+            {"permissions": ["x"], "scope": "x"},
+            "x",
+            "'x' is not granted, and would not count if it were: it is not among the grants= of its issuer",
+            id="the issuer may not assert it",
+        ),
+        pytest.param(
+            {**OWN, "grants": ["y"], "roles_claims": "my_roles"},
+            {"my_roles": ["admin"]},
+            policy.role("admin"),
+            "role('admin') is not among the token's roles, and would not count if it were: it is not among the grants= "
+            "of its issuer",
+            id="the issuer may not assert such roles",
+        ),
+        pytest.param(OWN, {}, policy.role("admin"), "role('admin') is not among the token's roles", id="no role"),
+        pytest.param(OWN, {}, policy.group("staff"), "group('staff') is not among the token's groups", id="no group"),
+        pytest.param(
+            OWN,
+            {"org": "other"},
+            policy.claim("org", equals="acme"),
+            "claim('org', equals='acme') does not hold for this token and this request",
+            id="another claim",
+        ),
+        pytest.param(
+            OWN,
+            {"org_id": "org_2"},
+            policy.tenant("org_1"),
+            "tenant('org_1') does not hold for this token and this request",
+            id="another tenant",
+        ),
+        pytest.param(
+            OWN,
+            {},
+            policy.subject(policy.path_param("user")),
+            "subject(path_param('user')) does not hold for this token and this request",
+            id="another subject",
+        ),
+        pytest.param(OWN, {}, policy.machine, "the caller is a user, and only machines may call this", id="a user"),
+        pytest.param(
+            OWN, {"machine": True}, policy.user, "the caller is a machine, and only users may call this", id="a machine"
+        ),
+    ],
+)  # fmt: skip
+def test_every_classic_misconfiguration_is_named(
+    options: dict[str, Any], claims: dict[str, Any], asked: Any, why: str, issuer: LocalIssuer
+) -> None:
+    decision = told(issuer, asked, issuer.token(**claims), **options)
+    assert (decision.allowed, decision.code) == (False, Code.INSUFFICIENT_SCOPE)
+    assert decision.detail is not None
+    assert decision.why == decision.detail.why == why
+    check_readable(why)
+
+
+def refuses(request: policy.AccessRequest) -> bool:
+    return False
+
+
+def test_a_check_is_named(issuer: LocalIssuer) -> None:
+    decision = told(issuer, policy.check(refuses), issuer.token())
+    assert decision.why == "check(refuses) did not return True"
+
+
+@pytest.mark.parametrize(
+    ("asked", "held", "why"),
+    [
+        (
+            policy.any_of("x"),
+            grants("x", effective=frozenset(), rule=GrantRule.BOTH_CLIENT_UNNAMED),
+            "'x' is in scope but not in permissions: the client asked for it, but the user does not have it",
+        ),
+        (
+            policy.any_of("x"),
+            grants("", "x", effective=frozenset(), rule=GrantRule.BOTH_CLIENT_UNNAMED),
+            "'x' is in permissions but not in scope, and the token names no client, so it is read as a third-party "
+            "client's",
+        ),
+        (
+            policy.any_of("x"),
+            grants("x", "x", effective=frozenset(), rule=GrantRule.EITHER),
+            "'x' is in scope but does not count: it grants nothing on an API",
+        ),
+    ],
+)
+def test_what_no_token_of_our_dialects_says_is_explained_too(asked: Policy, held: Any, why: str) -> None:
+    assert conclude(asked, asking(held)).why == why
+
+
+def test_what_is_missing_is_that_of_the_nearest_alternative(issuer: LocalIssuer) -> None:
+    asked = policy.all_of("a", "b", "c") | (policy.scope("x") & policy.role("r")) | policy.all_of("d", "e")
+    decision = told(issuer, asked, issuer.token(scope="x d", permissions=["x"]), roles_claims="my_roles", **OWN)
+    assert decision.detail is not None
+    assert decision.detail.missing == (policy.role("r"),)
+    assert [term for term, _ in decision.detail.held] == [policy.scope("x"), policy.any_of("d")]
+    assert decision.detail.required == (("a", "b", "c"), ("x",), ("d", "e"))
+    assert decision.detail.scope == ("x",)
+    assert decision.why == "role('r') is not among the token's roles"
+
+
+IN_BOTH = ["scope", "permission"]
+
+
+@pytest.mark.parametrize(
+    ("options", "claims", "held"),
+    [
+        (OWN, {"scope": "x"}, [("'x'", ["scope"])]),
+        (OWN, {"permissions": ["x"]}, [("'x'", ["permission"])]),
+        (OWN, {"scope": "x", "permissions": ["x"]}, [("'x'", IN_BOTH), ("scope('x')", IN_BOTH)]),
+        ({**OWN, "roles_claims": "my_roles"}, {"my_roles": ["r"]}, [("role('r')", ["role"])]),
+        ({**OWN, "groups_claims": "my_groups"}, {"my_groups": ["g"]}, [("group('g')", ["group"])]),
+        (OWN, {"org": "acme"}, [("claim('org', equals='acme')", [])]),
+    ],
+)  # fmt: skip
+def test_a_decision_says_which_terms_hold_by_which_claim(
+    options: dict[str, Any], claims: dict[str, Any], held: list[Any]
+) -> None:
+    org = policy.claim("org", equals="acme")
+    asked = policy.any_of("x", policy.scope("x") & "y", policy.role("r"), policy.group("g"), org)
+    trusted = ISSUER.trusted(**options)
+    decision = conclude(asked, TokenRequest(ISSUER.access_token(trusted=trusted, **claims)))
+    assert decision.allowed
+    shown = [(repr(term), [str(source) for source in sources]) for term, sources in decision.held]
+    assert [entry for entry in shown if entry in held] == held
+
+
+# --- refused tokens ---------------------------------------------------------------------------------------------------
+
+ASK = "the client must name this API when it asks for a token (audience= at Auth0, resource= elsewhere)"
+
+
+def management(issuer: LocalIssuer) -> str:
+    return issuer.token(aud=issuer.issuer + "api/v2/", scope="read:users")
+
+
+def userinfo(issuer: LocalIssuer) -> str:
+    return issuer.token(aud=[issuer.issuer + "userinfo"], scope="openid profile")
+
+
+def management_and_userinfo(issuer: LocalIssuer) -> str:
+    return issuer.token(aud=[issuer.issuer + "userinfo", issuer.issuer + "api/v2/"], scope="openid read:users")
+
+
+def opaque(issuer: LocalIssuer) -> str:
+    return "kX2hJ0y5Q3uZ9sVbT1nWcA7eRg4mLpDf"
+
+
+def opaque_at_auth0(issuer: LocalIssuer) -> str:
+    """Return an encrypted token such as Auth0 gives for /userinfo alone: its second part is empty."""
+    return "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..c29tZXRoaW5n.c29tZXRoaW5n.c29tZXRoaW5n"
+
+
+def id_token(issuer: LocalIssuer) -> str:
+    return issuer.token(aud="first-party-app", nonce="n-0S6_WzA2Mj", email="jo@example.com")
+
+
+def other_api(issuer: LocalIssuer) -> str:
+    return issuer.token(aud=["https://other-api.test/", issuer.issuer + "userinfo"])
+
+
+def other_issuer(issuer: LocalIssuer) -> str:
+    return issuer.token(iss=issuer.issuer.rstrip("/"))
+
+
+def other_type(issuer: LocalIssuer) -> str:
+    return issuer.token("rfc9068")
+
+
+def other_tenant(issuer: LocalIssuer) -> str:
+    return issuer.token(org_id="org_2")
+
+
+def bound_to_a_key(issuer: LocalIssuer) -> str:
+    return issuer.token(cnf={"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})
+
+
+OF_ISSUER = (
+    "the token is for an API of the authorization server itself (the Management API, or /userinfo); "
+    f"{ASK}, and must send the other one to nobody else"
+)
+OPAQUE = (
+    "the token is opaque: only the authorization server can read it, because it was asked for without naming an API; "
+    + ASK
+)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "code", "reason", "why"),
+    [
+        (management, {}, Code.WRONG_AUDIENCE, Reason.AUDIENCE_OF_ISSUER, OF_ISSUER),
+        (userinfo, {}, Code.WRONG_AUDIENCE, Reason.AUDIENCE_OF_ISSUER, OF_ISSUER),
+        (management_and_userinfo, {}, Code.WRONG_AUDIENCE, Reason.AUDIENCE_OF_ISSUER, OF_ISSUER),
+        (opaque, {}, Code.OPAQUE_TOKEN, Reason.OPAQUE, OPAQUE),
+        (opaque_at_auth0, {}, Code.OPAQUE_TOKEN, Reason.OPAQUE, OPAQUE),
+        (
+            id_token,
+            {},
+            Code.ID_TOKEN,
+            Reason.ID_TOKEN_MARK,
+            "the token is an ID token: it tells the client who logged in, and lets nobody call an API; the client must "
+            "send the access token that came with it",
+        ),
+        (
+            other_api,
+            {},
+            Code.WRONG_AUDIENCE,
+            Reason.AUDIENCE_NOT_OURS,
+            f"the token is for another API; {ASK}, or audience= here is not this API's identifier",
+        ),
+        (
+            other_issuer,
+            {},
+            Code.UNTRUSTED_ISSUER,
+            Reason.ISSUER_NOT_TRUSTED,
+            "the token names an issuer that is not trusted here; compare its iss with issuer= to the letter, the slash "
+            "at the end included",
+        ),
+        (
+            other_type,
+            {"dialects": ["access_token_authz"]},
+            Code.WRONG_TYPE,
+            Reason.TYPE_NOT_ALLOWED,
+            "the token's type (typ) is not one that the allowed dialects write; set dialects= to what this API is "
+            "issued, or let the client send an access token",
+        ),
+        (
+            other_tenant,
+            {"tenants": ["org_1"]},
+            Code.WRONG_TENANT,
+            Reason.TENANT_NOT_ALLOWED,
+            "the token was issued in an organization that is not let in, or in none; add it to tenants=, or let the "
+            "user log in to one of those",
+        ),
+        (
+            bound_to_a_key,
+            {},
+            Code.PROOF_REQUIRED,
+            Reason.CONFIRMATION_CLAIM,
+            "the token is bound to a key of its client, and the proof of that cannot be verified here; switch "
+            "sender-constraining (DPoP, mTLS) off for this API at the authorization server",
+        ),
+    ],
+)  # fmt: skip
+def test_a_refused_token_is_explained(
+    make: Any, options: dict[str, Any], code: Code, reason: Reason, why: str, issuer: LocalIssuer
+) -> None:
+    decision = told(issuer, "x", make(issuer), **options)
+    assert (decision.allowed, decision.code, decision.reason) == (False, code, reason)
+    assert decision.why == why == explain_refusal(code, reason)
+    assert decision.detail is None
+    check_readable(why)
+
+
+def test_a_route_that_states_nothing_is_explained(issuer: LocalIssuer) -> None:
+    decision = told(issuer, None, issuer.token(), bare)
+    assert decision.why == (
+        "the route states no policy, so nobody may call it; write @requires, @authenticated or @public below the route "
+        "decorator"
+    )
+
+
+@pytest.mark.parametrize("code", Code)
+def test_where_there_is_no_more_to_say_the_answer_s_own_words_are_said(code: Code) -> None:
+    assert explain_refusal(code, None) == ANSWERS[code].detail
+    assert explain_refusal(code, Reason.EXPIRED) == ANSWERS[code].detail
+
+
+@pytest.mark.parametrize("reason", EXPLANATIONS)
+def test_every_explanation_is_a_readable_sentence(reason: Reason) -> None:
+    check_readable(EXPLANATIONS[reason])
+
+
+def test_a_client_is_told_nothing_of_all_this(issuer: LocalIssuer) -> None:
+    app = client(starlette_app(issuer, Route("/", requires("x")(ran)), issuers=[issuer.trusted()]))
+    for make in (management, id_token, opaque):
+        answer = app.get("/", headers={"Authorization": f"Bearer {make(issuer)}"})
+        assert answer.json()["detail"] == ANSWERS[Code(answer.json()["code"])].detail
+        assert "=" not in answer.json()["detail"]
+    refused = app.get("/", headers=issuer.headers(permissions=["x"]))
+    assert "third" not in refused.text + str(refused.headers)
+
+
+# --- what every sentence keeps ----------------------------------------------------------------------------------------
+
+JARGON = re.compile(
+    r"\b(RFC|JWT|JWKS|JWS|ASGI|bearer|claimset|principal|grant type|PKCE|nonce|sub|kid)\b", re.IGNORECASE
+)
+
+
+def check_readable(sentence: str) -> None:
+    """Raise unless a sentence is one a newcomer can act on: no jargon, not endless, no full stop within."""
+    if JARGON.search(sentence) or len(sentence) > 300 or ". " in sentence or sentence.endswith("."):
+        raise AssertionError(sentence)
+
+
+SECRET = "zq-secret-"
+SECRETS = st.sampled_from([SECRET + name for name in ("one", "two", "three")])
+TOKENS: st.SearchStrategy[Any] = st.fixed_dictionaries(
+    {
+        "scope": st.lists(SECRETS | st.sampled_from(["x", "openid"]), max_size=3).map(" ".join),
+        "permissions": st.none() | st.lists(SECRETS | st.just("x"), max_size=3),
+        "subject": SECRETS,
+        "client_id": SECRETS,
+        "machine": st.booleans(),
+        "org": SECRETS,
+    },
+    optional={"act": st.just({"sub": SECRET}), "org_id": SECRETS, "my_roles": st.lists(SECRETS, max_size=2)},
+)
+ASKED = st.sampled_from(
+    [
+        policy.any_of("x"),
+        policy.scope("x") & "y",
+        policy.permission("x") | policy.role("r"),
+        policy.scope("openid"),
+        policy.claim("org", equals="acme"),
+        policy.claim("org", matches="a.*"),
+        policy.claim("my_roles", contains="r"),
+        policy.subject("somebody"),
+        policy.client("app"),
+        policy.tenant(policy.path_param("org")),
+        policy.machine & policy.user,
+        policy.check(refuses),
+        policy.group("g", issuer="https://elsewhere.test/"),
+    ]
+)
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"third_party_clients": set()},
+    {"first_party_clients": {"app"}},
+    {"dialects": ["access_token"]},
+    {"dialects": ["access_token"], "rbac_enforced": False},
+    {"dialects": ["access_token_authz"]},
+    {"grants": ["y"]},
+]
+TRUSTS = st.sampled_from([ISSUER.trusted(roles_claims="my_roles", **more) for more in SETTINGS])
+
+
+@given(ASKED, TOKENS, TRUSTS, st.booleans())
+def test_no_sentence_names_a_value_of_the_token(asked: Policy, claims: Any, trusted: Any, several: bool) -> None:
+    token = ISSUER.access_token(trusted=trusted, **claims)
+    token = replace(token, trust=replace(token.trust, among_several=several))
+    decision = conclude(asked, TokenRequest(token, {"org": SECRET}))
+    assert SECRET not in decision.why
+    check_readable(decision.why)
+
+
+def test_nobody_can_write_sentences_for_others() -> None:
+    with pytest.raises(TypeError):
+        EXPLANATIONS[Reason.EXPIRED] = "x"  # type: ignore[index]
+
+
+def test_what_cannot_be_meant_says_what_to_write() -> None:
+    """The errors at start are sentences of the same kind."""
+    for make in (
+        lambda: policy.claim("scope", contains="x"),
+        lambda: policy.claim("act", equals="x"),
+        lambda: policy.claim("org"),
+        lambda: policy.claim("org", matches="(a+)+"),
+        lambda: policy.check(None),  # type: ignore[arg-type]
+        lambda: policy.subject(""),
+        lambda: policy.path_param(""),
+        lambda: policy.role("r", issuer=""),
+    ):
+        with pytest.raises(ConfigurationError) as fault:
+            make()
+        assert re.search(r"write |takes exactly one of|such as", str(fault.value))
