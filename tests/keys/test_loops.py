@@ -142,11 +142,11 @@ def test_a_fetch_on_another_loop_is_not_awaited_and_does_not_undo_a_newer_one() 
         world.network.gate = asyncio.Event()
         world.network.gate.set()
         world.network.publish(NEW)
-        assert fast.run_until_complete(world.get("new")).kid == "new"
+        assert fast.run_until_complete(asyncio.wait_for(world.get("new"), 10)).kid == "new"
         held_up.set()
         outcome = slow.run_until_complete(asyncio.gather(request, return_exceptions=True))
         assert [getattr(result, "code", None) for result in outcome] == [Code.UNKNOWN_KEY]
-        assert fast.run_until_complete(world.get("new")).kid == "new"
+        assert fast.run_until_complete(asyncio.wait_for(world.get("new"), 10)).kid == "new"
     finally:
         slow.close()
         fast.close()
@@ -437,3 +437,16 @@ def test_a_fork_in_the_middle_of_a_fetch_goes_on_by_itself() -> None:
     command = [sys.executable, "-c", textwrap.dedent(FORK)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@in_loop
+async def test_a_search_that_is_ended_found_nothing_out() -> None:
+    world = World(OLD)
+    await world.get("old")
+    world.network.publish(OLD, NEW)
+    world.network.gate.clear()
+    searching = asyncio.create_task(world.get("new"))
+    await settle()
+    await world.source.aclose()
+    with pytest.raises(KeysUnavailable):  # nobody can say that the key is not published
+        await searching
