@@ -39,14 +39,11 @@ class Keyring:
             key: object = await self._by_settings[trusted].get(kid, algorithm)
         except (Refused, ConfigurationError):
             raise
-        except asyncio.CancelledError as error:
-            if (task := asyncio.current_task()) is None or task.cancelling():
-                raise  # somebody ends this request
-            raise _failed(error) from None  # something the source waited for was ended: one more way to fail
-        except Exception as error:  # noqa: BLE001 - fail closed, as our outage and not as the caller's fault
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - our outage, not the caller's fault
+            _check_not_ours(error)
             raise _failed(error) from None
-        if not isinstance(key, VerificationKey):
-            _log.warning("the key source returned a %s where a VerificationKey is due", type(key).__name__)
+        if not isinstance(key, VerificationKey) or key.algorithm != algorithm:
+            _log.warning("the key source returned no VerificationKey for the algorithm, but a %s", type(key).__name__)
             raise KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS)
         return key
 
@@ -91,6 +88,13 @@ def _key_sources(issuers: Iterable[TrustedIssuer]) -> Mapping[TrustedIssuer, Key
     return by_settings
 
 
+def _check_not_ours(error: BaseException) -> None:
+    """Let a cancellation of this very task pass; any other is one more way for a source to fail."""
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
+        raise error
+
+
 def _failed(error: BaseException) -> KeysUnavailable:
     _log.warning("the key source failed with %s", type(error).__name__)
     return KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS)
@@ -101,7 +105,8 @@ async def _warm_up(source: ManagedKeySource) -> bool:
         return await source.warm_up() is True
     except ConfigurationError:
         raise
-    except Exception as error:  # noqa: BLE001 - the others shall be readied all the same
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the others shall be readied all the same
+        _check_not_ours(error)
         _log.warning("the key source failed to warm up with %s", type(error).__name__)
         return False
 
@@ -109,5 +114,6 @@ async def _warm_up(source: ManagedKeySource) -> bool:
 async def _close(source: ManagedKeySource) -> None:
     try:
         await source.aclose()
-    except Exception as error:  # noqa: BLE001 - the others shall be closed all the same
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - the others shall be closed all the same
+        _check_not_ours(error)
         _log.warning("the key source failed to close with %s", type(error).__name__)

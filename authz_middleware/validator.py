@@ -113,9 +113,11 @@ class AccessTokenValidator:
         digest = digest_of(token) if self._cache.is_on and len(token) <= self.max_token_bytes else None
         known = None if digest is None else self._cache.get(digest)
         try:
-            verified = known if known is not None and await self._still_holds(known) else await self._verify(token)
+            verified = await self._known_or_verified(token, digest, known)
             if self.revoked is not None:
                 await check_not_revoked(self.revoked, verified.token)
+                if self._clock() >= verified.expires_at:  # while the answer was waited for
+                    raise _expired(verified)
         except InvalidToken:
             if digest is not None and known is not None:
                 self._cache.discard(digest)
@@ -123,6 +125,11 @@ class AccessTokenValidator:
         if digest is not None and verified is not known:
             self._cache.put(digest, verified)
         return verified.token
+
+    async def _known_or_verified(self, token: str, digest: bytes | None, known: VerifiedToken | None) -> VerifiedToken:
+        if known is not None and digest is not None and await self._still_holds(digest, known):
+            return known
+        return await self._verify(token)
 
     async def _verify(self, token: str) -> VerifiedToken:
         unverified = parse(token, self.max_token_bytes)  # RFC 7515 section 5.2
@@ -151,7 +158,7 @@ class AccessTokenValidator:
             raise
         return VerifiedToken(accepted, trusted, unverified.kid, key, accepted.expires_at + trusted.leeway, len(token))
 
-    async def _still_holds(self, known: VerifiedToken) -> bool:
+    async def _still_holds(self, digest: bytes, known: VerifiedToken) -> bool:
         """Tell whether all that a remembered token rests on is still so. If not, it is verified anew, or refused there.
 
         Raises:
@@ -165,9 +172,10 @@ class AccessTokenValidator:
             unavailable.issuer, unavailable.dialect = known.trusted.issuer, known.token.dialect
             raise
         if key is not known.key and key != known.key:  # withdrawn, or another one under the same id
-            self._cache.drop(
-                lambda entry: entry.key == known.key and self._keys.is_shared(entry.trusted, known.trusted)
-            )
+            if self._cache.get(digest) is known:  # of all who waited for that, the first looks through the cache
+                self._cache.drop(
+                    lambda entry: entry.key == known.key and self._keys.is_shared(entry.trusted, known.trusted)
+                )
             return False
         return self._clock() < known.expires_at  # after the wait for a key, as where it was verified
 
@@ -208,6 +216,12 @@ def _check_issuers(issuers: Iterable[TrustedIssuer]) -> tuple[TrustedIssuer, ...
             )
         seen |= pairs
     return trusted
+
+
+def _expired(verified: VerifiedToken) -> InvalidToken:
+    refused = InvalidToken(Code.EXPIRED, Reason.EXPIRED)
+    refused.issuer, refused.dialect = verified.trusted.issuer, verified.token.dialect
+    return refused
 
 
 def _check_header(unverified: UnverifiedToken, trusted: TrustedIssuer) -> str:

@@ -24,6 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from authz_middleware import (
+    AuthzMiddleware,
     ConfigurationError,
     authenticated,
     policy,
@@ -1191,3 +1192,26 @@ def test_an_application_is_not_kept_alive_by_handlers_that_name_it(issuer: Local
     del app
     gc.collect()
     assert kept() is None
+
+
+class OnlyGet(HTTPEndpoint):
+    async def get(self, _: Request) -> Response:
+        raise NotImplementedError
+
+    async def method_not_allowed(self, request: Request) -> Response:
+        return PlainTextResponse("own words", 405)
+
+
+def test_a_method_that_a_class_lacks_is_answered_as_routes_do(issuer: LocalIssuer) -> None:
+    async def handled(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("handled", 405)
+
+    lacks = Route("/", OnlyGet)
+    app = starlette_app(issuer, lacks)
+    app.add_exception_handler(405, handled)
+    assert client(app).post("/", headers=issuer.headers()).text == "handled"
+    bare = AuthzMiddleware(Router([Route("/", OnlyGet)]), issuers=[issuer.trusted()])  # no application, no handlers
+    answer = ask(bare, http_scope("/", [bearer(issuer)], method="POST"))
+    assert (answer.status, answer.headers["allow"], answer.body) == (405, "GET, HEAD", b"Method Not Allowed")
+    reporting = starlette_app(issuer, Route("/", OnlyGet), enforce=False)
+    assert client(reporting).post("/").text == "own words"

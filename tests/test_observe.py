@@ -90,7 +90,8 @@ def test_a_decision_explains_itself(issuer: LocalIssuer) -> None:
     assert decision.token.subject == "auth0|jo"
     assert decision.detail is not None
     assert (decision.detail.allowed, decision.detail.scope) == (False, ("x",))
-    assert decision.why == decision.detail.why == "'x' is neither in scope nor in permissions: the user does not have it"
+    assert decision.why == decision.detail.why
+    assert decision.why == "'x' is neither in scope nor in permissions: the user does not have it"
     assert "token=" not in repr(decision)
     assert "auth0|jo" not in repr(decision)
 

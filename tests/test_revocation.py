@@ -315,3 +315,17 @@ def test_nobody_is_asked_about_the_anonymous() -> None:
     del api.headers["Authorization"]
     assert api.get("/").status_code == 401
     assert hook.asked == []
+
+
+@CACHED
+@in_loop
+async def test_a_token_that_expires_while_it_is_asked_has_expired(cached: int) -> None:
+    now = [float(NOW)]
+
+    def slow(_: AccessToken) -> bool:
+        now[0] += 3600 + 30
+        return False
+
+    trusted = ISSUER.trusted(algorithms=["ES256"])
+    by = AccessTokenValidator([trusted], revoked=slow, max_cached_tokens=cached, clock=lambda: now[0])
+    assert await outcome(by) == "expired expired"

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 
 from .._jose import VerificationKey
-from ..errors import Code, InvalidToken, KeysUnavailable, Reason
+from ..errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason
 from .absent import AbsentKeys, TokenBucket
 from .clients import AsyncClient, as_fetch
 from .discovery import JWKSEndpoint
@@ -31,6 +31,7 @@ from .jwks import BrokenJWKS, KeySet, parse_jwks
 from .outage import Outage
 from .settings import KeySettings
 from .status import KeyState, KeyStatus
+from .urls import check_url
 
 __all__ = ["RemoteJWKS"]
 
@@ -62,6 +63,11 @@ class RemoteJWKS:
         clock: Callable[[], float] = time.monotonic,
         jitter: Jitter = random.uniform,
     ) -> None:
+        faults = check_url(issuer, "issuer") + ([] if jwks_uri is None else check_url(jwks_uri, "jwks_uri"))
+        if not faults and jwks_uri is not None and not settings.allows_host_of(jwks_uri):
+            faults.append("jwks_uri is on a host that allowed_hosts= does not list; add it there")
+        if faults:
+            raise ConfigurationError(*(f"RemoteJWKS: {fault}" for fault in faults))
         self._issuer = issuer
         self._algorithms = algorithms
         self._settings = settings
@@ -166,8 +172,9 @@ class RemoteJWKS:
             held = self._held
             if held is not None and (key := held.keys.find(kid, algorithm)) is not None:
                 return key
-        if self._held is not None and self._held.flight > begun_before:
-            self._absent.remember((kid, algorithm), self._clock())
+        if self._held is None or self._held.flight <= begun_before:  # it ended without an answer
+            raise self._unavailable(Reason.UNKNOWN_KEY_AND_FETCH_FAILED)
+        self._absent.remember((kid, algorithm), self._clock())
         return None
 
     def _may_begin_search(self) -> bool:

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from authz_middleware._jose import ALGORITHMS
-from authz_middleware.errors import Code, ConfigurationError
+from authz_middleware.errors import Code, ConfigurationError, KeysUnavailable
 from authz_middleware.keys import Fetched, RemoteJWKS
 
 from .helpers import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from authz_middleware.errors import ConfigurationError
-from authz_middleware.keys import KeySettings
+from authz_middleware.keys import KeySettings, RemoteJWKS
 from authz_middleware.keys.settings import RANGES, WHOLE
 
 
@@ -219,3 +219,22 @@ def test_an_allowed_host_is_bare_and_whole(host: Any) -> None:
 def test_a_host_is_compared_whole(host: str, url: str, is_allowed: bool) -> None:
     assert KeySettings(allowed_hosts=[host]).allows_host_of(url) is is_allowed
     assert KeySettings().allows_host_of(url)
+
+
+@pytest.mark.parametrize(
+    ("issuer", "options", "says"),
+    [
+        ("http://issuer.test/", {}, "RemoteJWKS: issuer must use https"),
+        ("https://issuer.test/", {"jwks_uri": "http://issuer.test/jwks"}, "RemoteJWKS: jwks_uri must use https"),
+        ("https://issuer.test/", {"jwks_uri": "https://169.254.169.254/jwks"}, "RemoteJWKS: jwks_uri is a link-local"),
+        (
+            "https://issuer.test/",
+            {"jwks_uri": "https://keys.test/jwks", "settings": KeySettings(allowed_hosts={"issuer.test"})},
+            "RemoteJWKS: jwks_uri is on a host that allowed_hosts= does not list; add it there",
+        ),
+    ],
+)
+def test_a_source_made_by_hand_fetches_from_nowhere_else_either(issuer: str, options: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        RemoteJWKS(issuer, frozenset({"RS256"}), **options)
+    assert refused.value.faults[0].startswith(says)
