@@ -9,10 +9,10 @@ from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from .context import TokenUse
 from .errors import ConfigurationError
 from .issuers import TrustedIssuer
 from .metadata import ProtectedResource
+from .place import TokenUse
 from .policy import Access, ClaimTerm, Kind, Policy, Term
 from .public_paths import PublicPaths
 from .routes import FASTAPI_DOCS, Node, RouteMap, router_of
