@@ -230,7 +230,7 @@ class _Handlers:
     def features(self) -> tuple[Feature, ...]:
         return tuple(feature for method in DECIDED for feature in self.used_by(method, {}))
 
-    def used_by(self, method: str, _: Mapping[str, Any]) -> tuple[Feature, ...]:
+    def used_by(self, method: str, params: Mapping[str, Any]) -> tuple[Feature, ...]:  # noqa: ARG002 - all one to it
         handler = self._handler(method) if method in DECIDED else None
         return () if handler is None else (_feature("method", method, handler),)
 

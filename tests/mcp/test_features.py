@@ -31,13 +31,14 @@ from starlette.testclient import TestClient
 
 from authz_middleware import AuthzMiddleware, ConfigurationError, authenticated, public, requires
 from authz_middleware.errors import ANSWERS, Code
-from authz_middleware.mcp import Feature, features, streamable_http_app
+from authz_middleware.mcp import Feature, features, streamable_http_app, token_verifier
 from authz_middleware.policy import AUTHENTICATED, PUBLIC
 
 from .serving import (
     ERAS,
     HOSTS,
     ISSUER,
+    METADATA,
     NEEDED,
     RESOURCE,
     SERVES,
@@ -47,6 +48,7 @@ from .serving import (
     notes_server,
     run,
     serve_behind_middleware,
+    settings,
     trusted,
     visit,
 )
@@ -663,6 +665,21 @@ def test_its_handlers_are_decorated(era: str, decorator: Any, undecorated: str, 
         assert outcome.error is None
     else:
         assert_refused(outcome, code)
+
+
+def test_with_the_sdks_authentication_it_is_guarded_likewise(era: str) -> None:
+    handlers: dict[str, Any] = {"on_list_tools": list_tools, "on_call_tool": requires("use:tools")(call_tool)}
+    sdk: dict[str, Any] = {"auth": settings(trusted()), "token_verifier": token_verifier([trusted()])}
+
+    async def test(*grants: str) -> Outcome:
+        app = streamable_http_app(Server("Notes", **handlers), transport_security=HOSTS, **sdk)
+        async with visit(app, caller(*grants), era) as visitor:
+            return await visitor.call("any")
+
+    refused = run(test)
+    assert_refused(refused, Code.INSUFFICIENT_SCOPE, "use:tools")
+    assert f'resource_metadata="{METADATA}"' in refused.answer.headers["www-authenticate"]
+    assert run(lambda: test("use:tools")).error is None
 
 
 def test_its_handlers_are_listed() -> None:
