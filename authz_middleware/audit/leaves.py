@@ -48,9 +48,9 @@ def parts_of(node: Node) -> Iterator[Part]:
     """Yield what a route states; of a class-based endpoint one part for all methods that state the same."""
     guard, route = node.guard, node.route
     whole = Stated(None) if guard is None else guard.stated
-    allowed = getattr(route, "methods", None)
+    allowed = getattr(route, "methods", None)  # empty: every method, as in FastAPI's copies of what is included
     by_method = {} if guard is None else guard.by_method
-    groups = _grouped({name: stated for name, stated in by_method.items() if allowed is None or name in allowed})
+    groups = _grouped({name: stated for name, stated in by_method.items() if not allowed or name in allowed})
     for access, methods in groups.items():
         yield tuple(sorted(methods)), access, _handler(route.endpoint, methods[0])
     if not groups:
