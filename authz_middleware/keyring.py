@@ -90,9 +90,10 @@ def _key_sources(issuers: Iterable[TrustedIssuer]) -> Mapping[TrustedIssuer, Key
 
 def _check_not_ours(error: BaseException) -> None:
     """Let a cancellation of this very task pass; any other is one more way for a source to fail."""
-    task = asyncio.current_task()
-    if isinstance(error, asyncio.CancelledError) and (task is None or task.cancelling()):
-        raise error
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise error
 
 
 def _failed(error: BaseException) -> KeysUnavailable:
