@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from authz_middleware import ConfigurationError, policy, requires
 from authz_middleware.errors import ANSWERS, Code, Reason
@@ -300,6 +300,26 @@ def test_what_is_missing_is_that_of_the_nearest_alternative(issuer: LocalIssuer)
     assert decision.detail.required == (("a", "b", "c"), ("x",), ("d", "e"))
     assert decision.detail.scope == ("x",)
     assert decision.why == "role('r') is not among the token's roles"
+
+
+def test_a_mount_is_explained_by_what_held_there(issuer: LocalIssuer) -> None:
+    """Further in, a path parameter of the same name says something else; and so may a check."""
+    answers = [True, False]
+
+    async def once(request: policy.AccessRequest) -> bool:
+        return answers.pop(0)
+
+    tenant, watch = policy.tenant(policy.path_param("org")), Watch()
+    inner = Mount("/", routes=[Route("/{org}", requires("x")(ran))]).app
+    outer = requires(tenant & policy.check(once))(inner)
+    app = client(starlette_app(issuer, Mount("/{org}", app=outer), on_decision=watch))
+    assert app.get("/org_1/other", headers=issuer.headers(org_id="org_1", permissions=["x"])).status_code == 200
+    detail = watch.only.detail
+    assert detail is not None
+    assert (detail.allowed, detail.missing, detail.why) == (True, (), "the policy is met")
+    assert {term for term, _ in detail.held} == {tenant, policy.check(once), policy.any_of("x")}
+    assert watch.only.policy == tenant & policy.check(once) & "x"
+    assert answers == [False]
 
 
 IN_BOTH = ["scope", "permission"]

@@ -216,6 +216,20 @@ def test_a_handler_of_404_that_fails_tells_no_refusal(issuer: LocalIssuer) -> No
         assert (answer.status_code, answer.text) == (500, "Internal Server Error")
 
 
+def test_nor_does_an_application_within_ours(issuer: LocalIssuer) -> None:
+    async def fails(request: Request, error: Exception) -> Response:
+        raise LookupError
+
+    async def crashed(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("crashed", 500)
+
+    inner = Starlette(routes=ROUTES, exception_handlers={404: fails, 500: crashed})
+    asked = client(starlette_app(issuer, Mount("/", inner)), raise_server_exceptions=False)
+    for path in ("/nothing", "/secret"):
+        answer = asked.get(path, headers=issuer.headers())
+        assert (answer.status_code, answer.text) == (500, "crashed")
+
+
 def test_an_answer_that_has_begun_is_cut_off(issuer: LocalIssuer) -> None:
     class Begins(Response):
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
