@@ -274,7 +274,7 @@ def test_threads_that_nobody_waits_for_any_more_are_not_piled_up(
     reasons = [line.rpartition(" ")[2] for line in lines.at(logging.WARNING)]
     assert reasons == ["TimeoutError"] * 3 + ["TooManyThreads"] * 5
     places = running_room._threads
-    assert all([places.acquire(timeout=30) for _ in range(3)])  # they have ended, and their places are free
+    assert all(places.acquire(timeout=30) for _ in range(3))  # they have ended, and their places are free
     places.release(3)
     assert is_met(check(Owns().now))
 
