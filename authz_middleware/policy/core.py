@@ -129,7 +129,13 @@ class Policy:
 
     def allows(self, request: AccessRequest, checked: frozenset[Term] = NOTHING_CHECKED) -> bool:
         """Tell whether one alternative holds entirely. A `check` holds only if it is among those `checked`."""
-        return any(all(term.holds(request) or term in checked for term in terms) for terms in self.alternatives)
+        for terms in self.alternatives:  # no nested generators: this is asked with every request
+            for term in terms:
+                if not (term.holds(request) or term in checked):
+                    break
+            else:
+                return True
+        return False
 
 
 class Term(Policy):
@@ -174,6 +180,10 @@ class Term(Policy):
         if self.issuer is not None or not trust.among_several or self.kind not in NAMED_BY_ISSUER:
             return False
         return not (self.kind is Kind.TENANT and trust.tenants_listed)
+
+    def allows(self, request: AccessRequest, checked: frozenset[Term] = NOTHING_CHECKED) -> bool:
+        """Tell whether it holds. A `check` holds only if it is among those `checked`."""
+        return self.holds(request) or self in checked
 
     @abstractmethod
     def holds(self, request: AccessRequest) -> bool:
