@@ -1073,6 +1073,13 @@ def test_a_middleware_that_needs_a_running_server_does_not_keep_the_table_from_b
     assert {entry.protection for entry in table.entries} == {Protection.ABSENT}
 
 
+def test_what_serves_the_routes_of_a_router_has_its_table() -> None:
+    """It is what a router's own middleware stands around."""
+    router = Router(three(), middleware=[mw()])
+    assert {entry.protection for entry in route_table(router).entries} == {Protection.ENFORCED}
+    assert {entry.protection for entry in route_table(router.app).entries} == {Protection.ABSENT}
+
+
 # --- what cannot be meant ---------------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from ...audit import RouteEntry
 from ...errors import ConfigurationError
-from ...policy import Access, GrantTerm, Kind, Policy, Public, TokenRequest
+from ...policy import AUTHENTICATED, Access, GrantTerm, Kind, Policy, Public, TokenRequest
 from ...token import AccessToken
 from .wire import Attempt, make_scope
 
@@ -62,10 +62,9 @@ class Target:
 
     def may_admit(self, token: AccessToken) -> bool:
         """Tell whether a token grants what the route asks for, if the application's own checks all say yes."""
-        if not isinstance(self.access, Policy):
-            return True
-        checks = frozenset(term for term in self.access.terms if term.kind is Kind.CHECK)
-        return self.access.allows(TokenRequest(token, self.path_params), checks)
+        policy = self.access if isinstance(self.access, Policy) else AUTHENTICATED
+        checks = frozenset(term for term in policy.terms if term.kind is Kind.CHECK)
+        return policy.allows(TokenRequest(token, self.path_params), checks)
 
     def scope(self, base_url: str, attempt: Attempt) -> Scope:
         """Return the ASGI scope of an attempt on this target."""
