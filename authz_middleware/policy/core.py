@@ -10,13 +10,14 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import TYPE_CHECKING, NoReturn, final
+from typing import final
 
 from ..errors import ConfigurationError
 from ..token import OIDC_SCOPES, AccessToken, IssuerTrust, Source
 from .alternatives import simplify
+from .kinds import GRANT_KINDS, NAMED_BY_ISSUER, Kind
 from .request import AccessRequest
+from .slips import PlainValue
 
 __all__ = [
     "AUTHENTICATED",
@@ -39,34 +40,10 @@ __all__ = [
 ]
 
 
-class Kind(StrEnum):
-    """What a term asks about."""
-
-    GRANT = "grant"
-    """Dialect-neutral: the value is effective."""
-    SCOPE = "scope"
-    PERMISSION = "permission"
-    ROLE = "role"
-    GROUP = "group"
-    CLAIM = "claim"
-    SUBJECT = "subject"
-    CLIENT = "client"
-    TENANT = "tenant"
-    MACHINE = "machine"
-    USER = "user"
-    CHECK = "check"
-
-
-GRANT_KINDS = frozenset({Kind.GRANT, Kind.SCOPE, Kind.PERMISSION})
-"""What a client can request a scope for."""
-NAMED_BY_ISSUER = frozenset({Kind.ROLE, Kind.GROUP, Kind.CLAIM, Kind.SUBJECT, Kind.CLIENT, Kind.TENANT})
-"""Names that each issuer gives as it likes: the same one means something else at another."""
-
-
 NOTHING_CHECKED: frozenset[Term] = frozenset()
 
 
-class Policy:
+class Policy(PlainValue):
     """Base of every policy. Compose with `&` and `|`; Python's `and` and `or` cannot be overloaded and are refused.
 
     `alternatives` is the policy as a choice of term lists: it is met when every term of one list holds. Two policies
@@ -87,30 +64,6 @@ class Policy:
 
     def __ror__(self, other: object) -> Policy:
         return any_of(other, self)
-
-    def __bool__(self) -> NoReturn:
-        raise ConfigurationError(
-            f"{self!r}: `and`, `or` and `not` do not compose policies; write & or |. As a dependency, write "
-            f"Security(requires({self!r}))"
-        )
-
-    if not TYPE_CHECKING:  # pragma: no branch - for them a policy is not callable, which the messages say, too
-
-        def __call__(self, *_: object, **__: object) -> NoReturn:
-            """Refuse to decorate anything: a policy is a value."""
-            raise ConfigurationError(f"{self!r} is a policy, no decorator; write @requires({self!r})")
-
-        @property
-        def __signature__(self) -> NoReturn:
-            """Refuse to be a dependency by itself."""
-            raise ConfigurationError(f"{self!r} is a policy, no dependency; write Security(requires({self!r}))")
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
-        """Refuse to be read from a request, which `Depends(requires)`, without its call, asks FastAPI for."""
-        raise ConfigurationError(
-            'a policy is no part of a request; write Security(requires("read:orders")), with the grants in the call'
-        )
 
     @property
     def terms(self) -> tuple[Term, ...]:
