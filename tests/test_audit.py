@@ -228,7 +228,8 @@ def hosts(_: Path) -> ASGIApp:
         Host("api.test", Router(three())),
         Host("x.test", requires("x")(Starlette(routes=three()))),
         Host("opaque.test", serve_too),
-        public_paths=["/bare"],
+        Mount("/m", routes=[Host("inner.test", Router(three())), Host("deep.test", serve_too)]),
+        public_paths=["/bare", "/m/bare"],
     )
 
 
@@ -725,6 +726,17 @@ def test_what_an_outer_middleware_only_reports_guards_nothing() -> None:
     ]
     assert [entry.is_open for entry in table.entries] == [False, True, False, True]
     assert "NOTHING IS GUARDED" not in str(table)  # the inner one guards
+
+
+def test_a_host_stands_before_the_mounts_around_it() -> None:
+    inner = FastAPI(openapi_url=None)
+    inner.router.routes.append(Host("h.test", Router([Route("/x", requires("x")(endpoint)), Mount("/n", serve_too)])))
+    table = route_table(app_of(Mount("/m", inner), public_paths=["/m/x"]))
+    assert [(entry.shown_path, entry.local_path) for entry in table.entries] == [
+        ("h.test/m/x", "/x"),
+        ("h.test/m/n/*", "/n/"),
+    ]
+    assert {entry.application for entry in table.entries} == {inner}
 
 
 def test_a_mounted_application_without_a_guard_is_told_from_one_with() -> None:

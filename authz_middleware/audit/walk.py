@@ -91,7 +91,9 @@ class _Place:
     looks_up_sources: bool = True
 
     def shown_at(self, node: Node) -> str:
-        return self.shown + node.path[self.within :]
+        """Return the path of a node as it is shown; a host stands before the paths of mounts around it."""
+        own = node.path[self.within :]
+        return own + self.shown if isinstance(node.route, Host) else self.shown + own
 
     def path_at(self, node: Node) -> str:
         """Return the path of a node as a request would write it; a host is no part of it."""
@@ -101,6 +103,7 @@ class _Place:
         """Return the place inside a mount."""
         shown, path = self.shown_at(node).rstrip("/"), self.path_at(node).rstrip("/")
         application = application_of(node.route)
+        moved = len(node.path) - self.within if isinstance(node.route, Host) else 0
         return replace(
             self,
             fronts=fronts,
@@ -109,7 +112,7 @@ class _Place:
             shown=shown,
             path=path,
             within=within,
-            application_at=self.application_at if application is None else len(shown),
+            application_at=self.application_at + moved if application is None else len(shown),
         )
 
 
