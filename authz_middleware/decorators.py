@@ -9,8 +9,7 @@ from __future__ import annotations
 import dis
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MethodType, new_class
@@ -20,15 +19,15 @@ from weakref import WeakKeyDictionary, WeakSet
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.requests import HTTPConnection
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp
 
-from .binding import context_of, current_context
-from .context import RequestContext
+from .binding import context_of
 from .errors import ConfigurationError
 from .guard import Guard, Stated
 from .handlers import access_token
 from .policy import AUTHENTICATED, PUBLIC, Access, Kind, Policy, Public, all_of, make_term
 from .token import AccessToken
+from .wrapping import wrap
 
 __all__ = [
     "Requirement",
@@ -134,7 +133,7 @@ class Requirement:
     def _guard_function(self, target: Callable[..., Any]) -> Callable[..., Any]:
         original = _original_of(target)  # one wrapper, however many of our decorators are stacked
         access = combine(self.access, stated_access(target), _name_of(original))
-        wrapper = _wrap(original, access)
+        wrapper = wrap(original, access)
         setattr(wrapper, ACCESS, access)
         _wrappers.add(wrapper)
         for function in _chain_of(original):
@@ -305,75 +304,7 @@ def _is_asgi(target: Callable[..., Any]) -> bool:
         return False
 
 
-# --- wrapping ---------------------------------------------------------------------------------------------------------
-
-
-def _wrap(function: Callable[..., Any], access: Access) -> Callable[..., Any]:
-    """Return a function of the same kind and signature that decides first, unless that was done for this request."""
-    if inspect.isasyncgenfunction(function):
-        return _wrap_async_generator(function, access)
-
-    if inspect.isgeneratorfunction(function):
-
-        @functools.wraps(function)
-        def guarded_generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            context, scope = _request_of(args, kwargs)
-            context.enforce(access, scope)
-            return (yield from function(*args, **kwargs))
-
-        return guarded_generator
-
-    if inspect.iscoroutinefunction(function):
-
-        @functools.wraps(function)
-        async def guarded_coroutine(*args: Any, **kwargs: Any) -> Any:
-            context, scope = _request_of(args, kwargs)
-            await context.enforce_checked(access, scope)
-            return await function(*args, **kwargs)
-
-        return guarded_coroutine
-
-    @functools.wraps(function)
-    def guarded(*args: Any, **kwargs: Any) -> Any:
-        context, scope = _request_of(args, kwargs)
-        context.enforce(access, scope)  # where nothing has decided before, an async check cannot be waited for
-        return function(*args, **kwargs)
-
-    return guarded
-
-
-def _wrap_async_generator(function: Callable[..., Any], access: Access) -> Callable[..., Any]:
-    """Wrap an async generator, passing on what is sent and thrown into it, as `yield from` does for the other kind."""
-
-    @functools.wraps(function)
-    async def guarded_async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any]:
-        context, scope = _request_of(args, kwargs)
-        await context.enforce_checked(access, scope)
-        async with aclosing(function(*args, **kwargs)) as items:
-            try:
-                item = await anext(items)
-                while True:
-                    try:
-                        sent = yield item
-                    except GeneratorExit:
-                        raise
-                    except BaseException as error:  # noqa: BLE001 - as `yield from` does: the generator's own affair
-                        item = await items.athrow(error)
-                    else:
-                        item = await items.asend(sent)
-            except StopAsyncIteration:
-                return
-
-    return guarded_async_generator
-
-
-def _request_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[RequestContext, Scope]:
-    """Return context and scope of the request a function was handed, or of the one being served."""
-    for value in (*args, *kwargs.values()):
-        if isinstance(value, HTTPConnection):
-            return context_of(value.scope), value.scope
-    context = current_context()
-    return context, context.scope
+# --- endpoint classes -------------------------------------------------------------------------------------------------
 
 
 def guarded_await(endpoint: HTTPEndpoint | WebSocketEndpoint) -> Generator[Any, None, None]:
