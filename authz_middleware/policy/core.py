@@ -197,10 +197,9 @@ class GrantTerm(Term):
         return tuple(source for source in asked if self.value in claims[source])
 
 
-@final
 @dataclass(frozen=True, slots=True)
-class AllOf(Policy):
-    """Every part must hold. Without parts: any valid token."""
+class Composed(Policy):
+    """What is made of parts. What every decision would ask of them is found out once."""
 
     parts: tuple[Policy, ...]
     alternatives: tuple[tuple[Term, ...], ...]
@@ -208,7 +207,14 @@ class AllOf(Policy):
     has_checks: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        _compile(self)
+        for name in ("asks_request", "has_checks"):
+            object.__setattr__(self, name, any(getattr(part, name) for part in self.parts))
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class AllOf(Composed):
+    """Every part must hold. Without parts: any valid token."""
 
     def __repr__(self) -> str:
         return " & ".join(f"({p!r})" if isinstance(p, AnyOf) else repr(p) for p in self.parts) or "authenticated"
@@ -216,25 +222,11 @@ class AllOf(Policy):
 
 @final
 @dataclass(frozen=True, slots=True)
-class AnyOf(Policy):
+class AnyOf(Composed):
     """One part must hold."""
-
-    parts: tuple[Policy, ...]
-    alternatives: tuple[tuple[Term, ...], ...]
-    asks_request: bool = field(init=False, repr=False, compare=False)
-    has_checks: bool = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        _compile(self)
 
     def __repr__(self) -> str:
         return " | ".join(f"({p!r})" if isinstance(p, AllOf) else repr(p) for p in self.parts)
-
-
-def _compile(policy: AllOf | AnyOf) -> None:
-    """Find out once what every decision would ask."""
-    for name in ("asks_request", "has_checks"):
-        object.__setattr__(policy, name, any(getattr(part, name) for part in policy.parts))
 
 
 @final
