@@ -44,6 +44,7 @@ __all__ = [
     "Unreachable",
     "Visit",
     "behind_middleware",
+    "caller",
     "notes_server",
     "run",
     "serve_behind_middleware",
@@ -72,6 +73,11 @@ class Unreachable:
 
     async def get(self, kid: str | None, algorithm: str) -> Any:
         raise OSError("no route to host")
+
+
+def caller(*grants: str, **claims: Any) -> dict[str, str]:
+    """Return headers of a user who may use the server, and has these grants besides."""
+    return ISSUER.headers(**{"scope": "openid", "permissions": [NEEDED, *grants], **claims})
 
 
 def trusted(**options: Any) -> TrustedIssuer:

@@ -35,13 +35,11 @@ from authz_middleware.fastapi import FASTAPI_DOCS
 
 from ..interop.api import served
 from .serving import (
-    ERAS,
     HOSTS,
     ISSUER,
     METADATA,
     NEEDED,
     RESOURCE,
-    SERVES,
     WAYS,
     Build,
     Listener,
@@ -49,6 +47,7 @@ from .serving import (
     Serve,
     Unreachable,
     behind_middleware,
+    caller,
     notes_server,
     run,
     trusted,
@@ -65,22 +64,6 @@ SERVERS = [{}, {"json_response": True}, {"stateless_http": True}]
 def way(request: pytest.FixtureRequest) -> Build:
     build: Build = request.param
     return build
-
-
-@pytest.fixture(params=SERVES, ids=lambda serve: serve.__name__)
-def serve(request: pytest.FixtureRequest) -> Serve:
-    function: Serve = request.param
-    return function
-
-
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def caller(*grants: str, **claims: Any) -> dict[str, str]:
-    """Return headers of a user who may use the server, and has these grants besides."""
-    return ISSUER.headers(**{"scope": "openid", "permissions": [NEEDED, *grants], **claims})
 
 
 def assert_refused(

@@ -35,16 +35,14 @@ from authz_middleware.mcp import Feature, features, streamable_http_app, token_v
 from authz_middleware.policy import AUTHENTICATED, PUBLIC
 
 from .serving import (
-    ERAS,
     HOSTS,
-    ISSUER,
     METADATA,
     NEEDED,
     RESOURCE,
-    SERVES,
     Outcome,
     Serve,
     Visit,
+    caller,
     notes_server,
     run,
     serve_behind_middleware,
@@ -67,21 +65,6 @@ def route_of(server: Any, path: str) -> Callable[[T], T]:
     """Return the SDK's decorator, which has no types."""
     decorator: Callable[[T], T] = server.custom_route(path, methods=["GET"])
     return decorator
-
-
-@pytest.fixture(params=SERVES, ids=lambda serve: serve.__name__)
-def serve(request: pytest.FixtureRequest) -> Serve:
-    function: Serve = request.param
-    return function
-
-
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def caller(*grants: str, **claims: Any) -> dict[str, str]:
-    return ISSUER.headers(**{"scope": "openid", "permissions": [NEEDED, *grants], **claims})
 
 
 def making(*fills: Fill, ran: list[str] | None = None) -> Callable[..., MCPServer]:

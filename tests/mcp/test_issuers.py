@@ -16,7 +16,7 @@ from authz_middleware.mcp import authorize, streamable_http_app
 from authz_middleware.policy import Policy
 from authz_middleware.testing import LocalIssuer
 
-from .serving import ERAS, HOSTS, NEEDED, RESOURCE, SERVES, Outcome, Serve, run, serve_with_the_sdk, visit
+from .serving import HOSTS, NEEDED, RESOURCE, Outcome, Serve, run, serve_with_the_sdk, visit
 
 STAFF = LocalIssuer("https://staff.test/", RESOURCE)
 PARTNER = LocalIssuer("https://partner.test/", RESOURCE)
@@ -29,17 +29,6 @@ NAMES: tuple[Callable[..., Policy], ...] = (
 )
 """What each issuer may say of anybody."""
 FORGED: dict[str, Any] = {"roles": ["admin"], "groups": ["owners"], "subject": "auth0|jo", "plan": "gold"}
-
-
-@pytest.fixture(params=SERVES, ids=lambda serve: serve.__name__)
-def serve(request: pytest.FixtureRequest) -> Serve:
-    function: Serve = request.param
-    return function
-
-
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(params=NAMES, ids=lambda name: repr(name()))

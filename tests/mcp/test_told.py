@@ -26,16 +26,15 @@ from authz_middleware.observe import RequestDecision
 
 from ..offline import Network
 from .serving import (
-    ERAS,
     HOSTS,
     ISSUER,
     METADATA,
     NEEDED,
     RESOURCE,
-    SERVES,
     Outcome,
     Serve,
     Unreachable,
+    caller,
     notes_server,
     run,
     serve_with_the_sdk,
@@ -46,17 +45,6 @@ from .serving import (
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 ACCEPT = {"accept": "application/json, text/event-stream"}
-
-
-@pytest.fixture(params=SERVES, ids=lambda serve: serve.__name__)
-def serve(request: pytest.FixtureRequest) -> Serve:
-    function: Serve = request.param
-    return function
-
-
-@pytest.fixture(params=ERAS)
-def era(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture
@@ -71,10 +59,6 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 
 
 Lines = Callable[[], list[str]]
-
-
-def caller(*grants: str, **claims: Any) -> dict[str, str]:
-    return ISSUER.headers(**{"scope": "openid", "permissions": [NEEDED, *grants], **claims})
 
 
 async def post(app: Starlette, headers: dict[str, str], url: str = RESOURCE) -> httpx2.Response:
