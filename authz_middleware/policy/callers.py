@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from ..errors import ConfigurationError
-from .claims import PathParam
+from .claims import PathParam, operand_in
 from .core import Kind, Policy, Term, check_issuer, issuer_words
 from .request import AccessRequest
 
@@ -42,7 +42,7 @@ class IdentityTerm(Term):
         """Tell whether the token is this one's."""
         token = request.token
         actual = {Kind.SUBJECT: token.subject, Kind.CLIENT: token.client_id}.get(self.kind, token.tenant)
-        wanted = self.operand.value_in(request) if isinstance(self.operand, PathParam) else self.operand
+        wanted = operand_in(request, self.operand)
         return isinstance(wanted, str) and actual == wanted and self.is_about(request)
 
 

@@ -19,7 +19,7 @@ from .core import Kind, Policy, Term, check_issuer, issuer_words
 from .patterns import MAX_MATCHED_LENGTH, compile_pattern
 from .request import AccessRequest
 
-__all__ = ["ClaimTerm", "PathParam", "claim", "path_param"]
+__all__ = ["ClaimTerm", "PathParam", "claim", "operand_in", "path_param"]
 
 GRANT_CLAIMS = {"scope": "scope", "scp": "scope", "permissions": "permission"}
 """Claims that carry grants, and the term that reads them by the rule for effective grants."""
@@ -39,6 +39,11 @@ class PathParam:
         """Return the value, as JSON would have it; None where the route has no such parameter."""
         value = request.path_params.get(self.name)
         return str(value) if isinstance(value, UUID) else value
+
+
+def operand_in(request: AccessRequest, operand: object) -> object:
+    """Return what a term compares with: the operand itself, or the path parameter it names."""
+    return operand.value_in(request) if isinstance(operand, PathParam) else operand
 
 
 Scalar = str | int | float | bool
@@ -87,7 +92,7 @@ class ClaimTerm(Term):
         if not self.is_about(request) or self.path in token.trust.grant_claims:
             return False
         value = _claim_at(token.claims, self.path)
-        operand = self.operand.value_in(request) if isinstance(self.operand, PathParam) else self.operand
+        operand = operand_in(request, self.operand)
         if isinstance(operand, re.Pattern):
             return isinstance(value, str) and len(value) <= MAX_MATCHED_LENGTH and operand.fullmatch(value) is not None
         if self.operator == "contains":
