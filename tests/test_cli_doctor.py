@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from authz_middleware import TrustedIssuer, cli
+from authz_middleware import TrustedIssuer
 from authz_middleware.cli.demo.servers import listen, serving, url_of
 from authz_middleware.cli.doctor.answers import MAX_REQUESTS, Answers
 from authz_middleware.cli.doctor.examination import Report, examine
@@ -32,6 +32,8 @@ from authz_middleware.cli.doctor.page import page_of
 from authz_middleware.keys import Fetched, KeySettings
 from authz_middleware.testing import LocalIssuer, SigningKey
 
+from . import commands
+from .commands import Shown
 from .helpers import ISSUER, NOW
 from .test_cli_terminal import TRICKS, is_harmless, lines
 
@@ -535,19 +537,6 @@ def test_a_hostile_server_plays_no_tricks(trick: str) -> None:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What the command has printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
-
-
 Doctor = Callable[..., Shown]
 
 
@@ -556,12 +545,7 @@ def doctor(capsys: pytest.CaptureFixture[str]) -> Doctor:
     """Return what runs the command in this process."""
 
     def run(*arguments: str) -> Shown:
-        try:
-            code = cli.main(["doctor", *arguments])
-        except SystemExit as exited:
-            code = int(exited.code or 0)
-        captured = capsys.readouterr()
-        return Shown(code, captured.out, captured.err)
+        return commands.run(capsys, "doctor", *arguments)
 
     return run
 

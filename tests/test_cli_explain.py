@@ -47,6 +47,8 @@ from authz_middleware.policy import AUTHENTICATED, Policy, TokenRequest, conclud
 from authz_middleware.testing import LocalIssuer, SigningKey
 from authz_middleware.token import GrantRule, IssuerTrust
 
+from . import commands
+from .commands import Shown
 from .helpers import ISSUER, NOW, compact, five_parts, header_of, sign_raw, token_with
 from .test_cli_terminal import is_harmless
 from .test_dialects import READ as VECTORS
@@ -59,19 +61,6 @@ COMMAND = [sys.executable, "-m", "authz_middleware.cli", "explain"]
 TIMEOUT = 60
 """Seconds after which a process that hangs is given up; nothing is measured by it."""
 ROOT = Path(__file__).parent.parent
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What the command has printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.out)
 
 
 ExplainCommand = Callable[..., Shown]
@@ -89,12 +78,7 @@ def explain(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
     def run(given: str | bytes, *arguments: str) -> Shown:
         data = given if isinstance(given, bytes) else given.encode("utf-8", "surrogatepass")
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
-        try:
-            code = cli.main(["explain", *arguments])
-        except SystemExit as exited:
-            code = int(exited.code or 0)
-        captured = capsys.readouterr()
-        return Shown(code, captured.out, captured.err)
+        return commands.run(capsys, "explain", *arguments)
 
     return run
 
