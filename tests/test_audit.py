@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import linecache
+import sysconfig
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -897,6 +898,16 @@ def test_what_has_no_source_has_none() -> None:
     assert [entry.source for entry in route_table(app).entries if entry.path != "/2/"] == [None, None]
     assert route_table(app_of(Route("/", endless))).entries[0].source is not None
     assert "  -" in route_table(app).to_text()
+
+
+def test_what_is_installed_is_shown_as_imported_even_below_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A virtual environment often lies in the project."""
+    monkeypatch.chdir(Path(sysconfig.get_path("purelib")).parent)
+    table = route_table(FastAPI(middleware=[mw()])).to_text()
+    assert " fastapi/applications.py:" in table
+    assert "site-packages" not in table
 
 
 def test_paths_say_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

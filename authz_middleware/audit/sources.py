@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FunctionType, MethodType
@@ -40,11 +41,15 @@ def show_source(source: Source | None) -> str:
 
 
 def shown_file(file: str) -> str:
-    """Return a path that says nothing of the machine: below the working directory, else as it would be imported."""
+    """Return a path that says nothing of the machine: below the working directory, else as it would be imported.
+
+    What is installed is always shown as it would be imported: its environment often lies in the working directory.
+    """
     path = Path(file)
     if not path.is_absolute():
         return path.as_posix()
-    roots = [Path.cwd(), *sorted(_import_roots(), key=lambda root: -len(root.parts))]
+    installed = (Path(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
+    roots = [*installed, Path.cwd(), *sorted(_import_roots(), key=lambda root: -len(root.parts))]
     below = (path.relative_to(root) for root in roots if path.is_relative_to(root))
     return next(below, Path(path.name)).as_posix()
 
