@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from typing import Annotated, Any
-from unittest.mock import MagicMock
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Security
@@ -27,6 +26,7 @@ from authz_middleware import (
     public,
     requires,
 )
+from authz_middleware._jose import VerificationKey
 from authz_middleware.dialects import DIALECTS, Dialect
 from authz_middleware.testing import LocalIssuer, trust
 
@@ -85,11 +85,20 @@ def test_an_issuer_for_tests_is_named_once(issuer: LocalIssuer, lines: Lines) ->
     ]
 
 
+class Forwarding:
+    """A key source that answers to every name, as one does that passes on what it does not know."""
+
+    async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
+        raise NotImplementedError
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+
 def test_what_is_no_issuer_for_tests_is_not_taken_for_one(issuer: LocalIssuer, lines: Lines) -> None:
-    keys: Any = MagicMock()  # which has every attribute
     others = [
         TrustedIssuer("https://one.test/", "https://api.test/", keys=issuer.jwks(), **SETTLED),
-        TrustedIssuer("https://two.test/", "https://api.test/", keys=keys, **SETTLED),
+        TrustedIssuer("https://two.test/", "https://api.test/", keys=Forwarding(), **SETTLED),
     ]
     assert local_issuers_named_by(starlette_app(issuer, issuers=others), lines) == []
 
