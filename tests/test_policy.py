@@ -362,6 +362,20 @@ def test_the_alternative_that_lacks_fewest_is_suggested(held: GrantSet, expected
     assert wanted == expected
 
 
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        ("", ("a", "b")),
+        ("a", ("a", "b")),  # the next token is asked for in place of this one
+        ("a b", ()),  # with the same again, a client would ask for ever
+    ],
+)
+def test_what_would_bring_nothing_new_is_not_suggested(held: str, expected: tuple[str, ...]) -> None:
+    subject = all_of("a", "b") & role("admin")
+    required, wanted = suggest(subject, [term for term in subject.terms if term.holds(asking(grants(held)))])
+    assert (required, wanted) == ((("a", "b"),), expected)
+
+
 @pytest.mark.parametrize("value", ["two words", 'say "x"', "back\\slash", "ü", "tab\t", "\x7f", "\ud800"])
 def test_what_is_no_scope_token_is_not_suggested(value: str) -> None:
     required, wanted = suggest(permission(value) & "a")

@@ -31,7 +31,7 @@ class Decision:
         held: terms that hold, each with the kinds of claim that carry it.
         missing: terms that do not hold, in the alternative that lacks fewest.
         required: the alternatives as grant names; what no client can request is left out.
-        scope: what a client can usefully request.
+        scope: what a client can usefully request; empty where no grant is missing.
         why: one sentence for people; it names no value of the token.
     """
 
@@ -77,21 +77,21 @@ def _first_to_name(lacking: tuple[Term, ...]) -> Term:
 def requestable(accesses: Iterable[Access]) -> frozenset[str]:
     """Return every scope a client could usefully request for any of these (RFC 9728, `scopes_supported`)."""
     policies = [access for access in accesses if isinstance(access, Policy)]
-    names = (name for policy in policies for terms in policy.alternatives for name in _names(terms))
-    return frozenset(name for name in names if is_scope_token(name))
+    return frozenset(name for policy in policies for terms in policy.alternatives for name in _scopes(terms))
 
 
 def suggest(policy: Policy, held: Iterable[Term] = ()) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     """Return what would do, as lists of grant names, and the names a client can usefully request.
 
-    The latter are those of the alternative that lacks fewest terms, the first on ties, given the terms that are `held`.
+    The latter are those of the alternative that lacks fewest terms, the first on ties, given the terms that are `held`;
+    all of them, since the next token is asked for in place of this one, and none where it would bring nothing new.
     Only grants are named: roles, claims and the like no client can request.
     """
     alternatives = policy.alternatives
     required = [_names(terms) for terms in alternatives]
     held = frozenset(held)
     nearest = min(alternatives, key=lambda terms: len(_lacking(terms, held)))
-    wanted = tuple(name for name in _names(nearest) if is_scope_token(name))
+    wanted = _scopes(nearest) if _scopes(_lacking(nearest, held)) else ()
     return tuple(dict.fromkeys(names for names in required if names)), wanted
 
 
@@ -101,6 +101,10 @@ def _lacking(terms: tuple[Term, ...], held: Iterable[Term]) -> tuple[Term, ...]:
 
 def _names(terms: tuple[Term, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(term.value for term in terms if term.kind in GRANT_KINDS))
+
+
+def _scopes(terms: tuple[Term, ...]) -> tuple[str, ...]:
+    return tuple(name for name in _names(terms) if is_scope_token(name))
 
 
 def is_scope_token(value: str) -> bool:
