@@ -282,7 +282,7 @@ def _assigned_doc(module: ModuleType, name: str) -> str:
             is_it = any(isinstance(target, ast.Name) and target.id == name for target in targets)
             if is_it and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
                 return inspect.cleandoc(str(following.value.value))
-    return inspect.getdoc(value) or ""
+    return ""  # not `inspect.getdoc(value)`, which is what its type says of itself, in words of each Python version
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ __all__ = [
 
 
 NOTHING_CHECKED: frozenset[Term] = frozenset()
+"""The checks that hold where none was run."""
 
 
 class Policy(PlainValue):
