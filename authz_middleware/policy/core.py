@@ -243,6 +243,7 @@ class Public:
 AUTHENTICATED: Policy = AllOf((), ((),))
 """Any valid token, whatever it grants."""
 PUBLIC = Public()
+"""No token is needed."""
 Access = Policy | Public
 """What a route states: a policy, or that it is public."""
 
