@@ -512,6 +512,17 @@ def get(path: str = "/x", access: Access | None = X, *methods: str, **fields: An
         ([get()], [entry(kind="websocket", methods=())], [("added", ()), ("removed", ("GET",))]),
         # where it is written is no matter
         ([get(source=("a.py", 1))], [get(source=("b.py", 2))], []),
+        # a parameter's name or convertor is no other route
+        ([get("/x/{id}")], [get("/x/{nr}")], [("changed", ("GET",))]),
+        ([get("/x/{id}")], [get("/x/{nr:int}", PUBLIC)], [("opened", ("GET",))]),
+        (
+            [get("/x/{id:int}", X)],
+            [get("/x/{id}", PUBLIC), get("/x/{nr:int}", X)],
+            [("added", ("GET",)), ("changed", ("GET",))],
+        ),
+        ([get("/x/{id}/y")], [get("/x/{id}", PUBLIC)], [("added", ("GET",)), ("removed", ("GET",))]),
+        # of those that match the same, the first is served
+        ([get("/x/{id}", X)], [get("/x/{nr}", PUBLIC), get("/x/{id}", X)], [("opened", ("GET",)), ("added", ("GET",))]),
         # nor how
         ([get(access=policy.any_of("x", policy.all_of("x", "y")))], [get()], []),
     ],
@@ -563,6 +574,11 @@ def test_the_most_dangerous_change_stands_first() -> None:
     assert comparison.summary == "4 opened, 5 added, 1 changed, 1 closed, 1 removed"
 
 
+def test_a_new_name_of_a_parameter_is_shown() -> None:
+    shown = compare(RouteTable((get("/x/{id}"),)), RouteTable((get("/x/{nr:int}", AUTHENTICATED),)))
+    assert str(shown).splitlines()[1] == "opened  GET      /x/{nr:int} (was /x/{id})  'x'     any valid token  -"
+
+
 def comparison() -> Comparison:
     old = RouteTable((get("/a|b", X, "GET", "HEAD", "PUT", source=("a.py", 1)), get("/gone", source=("b.py", 2))))
     new = RouteTable((get("/a|b", PUBLIC, "GET", "HEAD", "PUT", source=("a.py", 7)), get("/new", None)))
@@ -598,6 +614,7 @@ def test_a_comparison_as_json() -> None:
             "kind": "http",
             "methods": ["GET", "HEAD", "PUT"],
             "path": "/a|b",
+            "path_before": "/a|b",
             "before": "'x'",
             "now": "public",
             "source": "a.py:7",
@@ -607,6 +624,7 @@ def test_a_comparison_as_json() -> None:
             "kind": "http",
             "methods": ["GET"],
             "path": "/new",
+            "path_before": None,
             "before": None,
             "now": "states nothing, so it is refused",
             "source": "-",
@@ -616,6 +634,7 @@ def test_a_comparison_as_json() -> None:
             "kind": "http",
             "methods": ["GET"],
             "path": "/gone",
+            "path_before": "/gone",
             "before": "'x'",
             "now": None,
             "source": "b.py:2",

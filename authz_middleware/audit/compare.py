@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ VERSION = 1
 HEADER = ("CHANGE", "METHODS", "PATH", "BEFORE", "NOW", "SOURCE")
 OTHER_METHODS = "*"
 NOT_THERE = "-"
+PARAMETER = re.compile(r"{\w*(:\w+)?}")
+"""A path parameter: its name, and its convertor."""
 
 
 class Verdict(StrEnum):
@@ -33,7 +36,7 @@ class Verdict(StrEnum):
     """Somebody gets in who did not."""
     ADDED = "added"
     CHANGED = "changed"
-    """The same callers get in, and yet it is another case: of being stated, or of being carried out."""
+    """The same callers get in, and yet it is another case: of being stated, of being carried out, or of the path."""
     CLOSED = "closed"
     """Somebody no longer gets in, and nobody new does."""
     REMOVED = "removed"
@@ -113,7 +116,9 @@ class Comparison:
 def compare(old: RouteTable, new: RouteTable) -> Comparison:
     """Return what became of each route, found again by kind, method and path template.
 
-    Of several routes with the same ones the first is compared with the first: that one is served.
+    Path parameters may have got other names, or other convertors where none is left with the same: what a change opens
+    must not hide behind a new name. Of several routes with the same ones the first is compared with the first: that one
+    is served.
     """
     changes = [change for olds, news in _places(old, new) for change in _changes(olds, news)]
     return Comparison(tuple(sorted(changes, key=lambda change: change.danger)))
@@ -135,11 +140,12 @@ def admits_more(old: Access | None, new: Access | None) -> bool:
 
 
 def _places(old: RouteTable, new: RouteTable) -> Iterator[tuple[list[RouteEntry], list[RouteEntry]]]:
-    """Yield, for each kind and path, the routes there were and the routes there are."""
+    """Yield, for each kind and shape of path, the routes there were and the routes there are."""
     places: dict[tuple[str, str], tuple[list[RouteEntry], list[RouteEntry]]] = {}
     for side, table in enumerate((old, new)):
         for entry in table.entries:
-            places.setdefault((entry.kind, entry.path), ([], []))[side].append(entry)
+            shape = PARAMETER.sub("{}", entry.path)
+            places.setdefault((entry.kind, shape), ([], []))[side].append(entry)
     yield from places.values()
 
 
@@ -147,13 +153,31 @@ def _changes(olds: Sequence[RouteEntry], news: Sequence[RouteEntry]) -> Iterator
     """Yield the changes at one path; methods that share one are told together."""
     methods: dict[tuple[Verdict, int, int], list[str]] = {}
     for method in sorted({name for entry in (*olds, *news) for name in entry.methods or (OTHER_METHODS,)}):
-        for before, after in zip_longest(_serving(olds, method), _serving(news, method), fillvalue=-1):
+        for before, after in _pairs(olds, news, method):
             verdict = _verdict(olds[before] if before >= 0 else None, news[after] if after >= 0 else None)
             if verdict is not None:
                 methods.setdefault((verdict, before, after), []).append(method)
     for (verdict, before, after), names in methods.items():
         shown = () if OTHER_METHODS in names else tuple(names)
         yield Change(verdict, shown, olds[before] if before >= 0 else None, news[after] if after >= 0 else None)
+
+
+def _pairs(olds: Sequence[RouteEntry], news: Sequence[RouteEntry], method: str) -> Iterator[tuple[int, int]]:
+    """Yield which routes to compare for a method: those that match the same paths, then what is left; -1 is none."""
+    befores, afters = _serving(olds, method), _serving(news, method)
+    for before in tuple(befores):
+        matched = _matched(olds[before])
+        after = next((i for i in afters if _matched(news[i]) == matched), None)
+        if after is not None:
+            befores.remove(before)
+            afters.remove(after)
+            yield before, after
+    yield from zip_longest(befores, afters, fillvalue=-1)
+
+
+def _matched(entry: RouteEntry) -> str:
+    """Return the path template without the names of its parameters: what it matches depends on convertors alone."""
+    return PARAMETER.sub(r"{\1}", entry.path)
 
 
 def _serving(entries: Sequence[RouteEntry], method: str) -> list[int]:
@@ -169,7 +193,8 @@ def _verdict(old: RouteEntry | None, new: RouteEntry | None) -> Verdict | None:
         return Verdict.OPENED
     if admits_more(new.admits, old.admits):
         return Verdict.CLOSED
-    return None if (old.state, old.protection) == (new.state, new.protection) else Verdict.CHANGED
+    is_same = (old.state, old.protection, old.path) == (new.state, new.protection, new.path)
+    return None if is_same else Verdict.CHANGED
 
 
 def _asks_for(terms: Iterable[Term], lesser: Iterable[Term]) -> bool:
@@ -204,10 +229,15 @@ def _cells(change: Change) -> tuple[str, ...]:
     return (
         change.verdict.value,
         ",".join(entry.shown_methods),
-        entry.shown_path,
+        _shown_path(change),
         *_told_apart(change.old, change.new),
         show_source(entry.source),
     )
+
+
+def _shown_path(change: Change) -> str:
+    shown, old = change.entry.shown_path, change.old
+    return shown if old is None or old.path == change.entry.path else f"{shown} (was {old.shown_path})"
 
 
 def _told_apart(old: RouteEntry | None, new: RouteEntry | None) -> tuple[str, str]:
@@ -241,6 +271,7 @@ def _document(change: Change) -> dict[str, object]:
         "kind": change.entry.kind,
         "methods": list(change.methods),
         "path": change.entry.path,
+        "path_before": None if change.old is None else change.old.path,
         "before": None if change.old is None else change.old.policy,
         "now": None if change.new is None else change.new.policy,
         "source": show_source(change.entry.source),
