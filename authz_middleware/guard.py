@@ -19,6 +19,8 @@ from .policy import NOTHING_CHECKED, Access, Policy
 
 __all__ = ["Guard", "Stated"]
 
+HIDDEN = (NothingThere, NothingToConnectTo)
+
 
 @dataclass(frozen=True, slots=True)
 class Stated:
@@ -92,9 +94,10 @@ class Guard:
                 await self.app(scope, receive, send)
         except Refused as refused:
             await refuse(context, refused, scope, send)
-        except (NothingThere, NothingToConnectTo):
-            if "app" in scope or context.started:
-                raise  # the application's own handlers answer
+        except (*HIDDEN, ExceptionGroup) as error:
+            hidden = _hidden_in(error)
+            if hidden is None or "app" in scope or context.started:
+                raise (hidden or error) from None  # the application's own handlers answer
             await Router().not_found(scope, receive, send)
 
     async def _answer_405(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -111,3 +114,9 @@ class Guard:
         stated = self.by_method.get(scope.get("method", ""), self.stated)
         lacks_method = bool(self.by_method) and stated is self.stated and stated.access is None
         return None if lacks_method else stated
+
+
+def _hidden_in(error: Exception) -> Exception | None:
+    """Return the hidden refusal that an exception is, or that a task group of the handler's has raised."""
+    members = error.exceptions if isinstance(error, ExceptionGroup) else ()
+    return error if isinstance(error, HIDDEN) else next(filter(None, map(_hidden_in, members)), None)

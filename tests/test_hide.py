@@ -40,6 +40,16 @@ async def checked(request: Request) -> Response:
 
 
 @authenticated
+async def grouped(request: Request) -> Response:
+    async def decide() -> None:
+        await authorize(request, "x", hide=True)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(decide())
+    return PlainTextResponse("the secret")
+
+
+@authenticated
 def plain(request: Request) -> Response:
     authorize(request, "x", hide=True)  # type: ignore[unused-coroutine]  # a sync handler
     return PlainTextResponse("the secret")
@@ -53,7 +63,7 @@ async def open_to_all(request: Request) -> Response:
 
 ROUTES: list[BaseRoute] = [
     Route(f"/{handler.__name__}", handler, methods=["GET", "HEAD", "POST"])
-    for handler in (secret, checked, plain, open_to_all)
+    for handler in (secret, checked, grouped, plain, open_to_all)
 ]
 
 
@@ -107,7 +117,7 @@ def answer_of(app: ASGIApp, issuer: LocalIssuer, path: str, method: str = "GET",
 
 @pytest.mark.parametrize("make", APPS)
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
-@pytest.mark.parametrize("path", ["/secret", "/checked", "/plain", "/open_to_all"])
+@pytest.mark.parametrize("path", ["/secret", "/checked", "/grouped", "/plain", "/open_to_all"])
 def test_a_hidden_refusal_is_the_application_s_own_404(
     make: Callable[[LocalIssuer], ASGIApp], method: str, path: str, issuer: LocalIssuer
 ) -> None:
@@ -125,6 +135,22 @@ def test_so_is_it_for_the_anonymous_on_a_public_route(
     app = make(issuer)
     answer = ask(app, http_scope("/open_to_all"))
     assert answer.messages == answer_of(app, issuer, "/nothing-here").messages
+
+
+def test_another_failure_in_a_task_group_is_none_of_these(issuer: LocalIssuer) -> None:
+    @authenticated
+    async def failing(request: Request) -> Response:
+        async def fail() -> None:
+            raise LookupError
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+        raise NotImplementedError
+
+    routes = [Route("/failing", failing)]
+    for app in (AuthzMiddleware(Router(routes), issuers=[issuer.trusted()]), starlette_app(issuer, *routes)):
+        with pytest.raises(ExceptionGroup, match="unhandled errors"):
+            answer_of(app, issuer, "/failing")
 
 
 @authenticated
