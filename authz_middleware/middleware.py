@@ -180,8 +180,7 @@ class AuthzMiddleware:
             raise StartFailed(f'the keys of {", ".join(missing)} cannot be had, and warm_up is "require"')
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.fault is not None:
-            raise self.fault
+        self._check_arguments()
         if (around := outer_context(scope)) is not None:
             around.tell_pending()
         if self._resource is not None and self._resource.is_asked_for(scope):
@@ -222,6 +221,11 @@ class AuthzMiddleware:
         with bound(context, scope):
             await _run(app, gate, context, scope, send)
 
+    def _check_arguments(self) -> None:
+        """Raise what was wrong with an argument: each time anew, or one traceback would keep all its requests."""
+        if self.fault is not None:
+            raise ConfigurationError(*self.fault.faults)
+
     async def _authenticate(self, scope: Scope) -> tuple[AccessToken | None, Refused | None]:
         """Return the validated token of a request, or why it is refused; neither where it carries none."""
         try:
@@ -258,8 +262,7 @@ class AuthzMiddleware:
 
     def _route_map(self, scope: Scope) -> RouteMap | None:
         """Return the map of the application's routes, built at the first message and when routes have changed."""
-        if self.fault is not None:
-            raise self.fault
+        self._check_arguments()
         route_map = self._routes
         if route_map is None or not route_map.is_current():
             with self._mapping:
