@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from starlette.authentication import UnauthenticatedUser
+from starlette.requests import HTTPConnection
 from starlette.types import Scope, Send
 
 from .challenge import send_refusal
@@ -15,7 +16,7 @@ from .credentials import Caller, Credentials
 from .errors import ConfigurationError, Refused
 from .place import Place, current_place
 
-__all__ = ["bound", "context_of", "current_context", "outer_context", "refuse"]
+__all__ = ["bound", "context_for_call", "context_of", "current_context", "outer_context", "refuse"]
 
 SCOPE_KEY = "authz_middleware"
 _current: ContextVar[RequestContext | None] = ContextVar("authz_middleware", default=None)
@@ -45,6 +46,23 @@ def current_context() -> RequestContext:
     return context_of({SCOPE_KEY: _current.get()})
 
 
+def context_for_call(connection: HTTPConnection) -> RequestContext:
+    """Return the context by which a function decides that was handed a connection.
+
+    Raises:
+        ConfigurationError: the middleware did not run; or another request is being served, so that either caller may
+            be the one that is meant.
+    """
+    context, current = context_of(connection.scope), _current.get()
+    if current is not None and current is not context and current.is_open:
+        raise ConfigurationError(
+            "a guarded function was handed another request's connection, so that nobody can tell which of the two "
+            "callers it is to decide about; decide before, by await authorize(request, …), and call a function without "
+            "a decorator"
+        )
+    return context
+
+
 def outer_context(scope: Scope) -> RequestContext | None:
     """Return the context of the middleware around the one that is asked next, or None."""
     outer = scope.get(SCOPE_KEY)
@@ -56,7 +74,7 @@ def bound(context: RequestContext, scope: Scope) -> Iterator[None]:
     """Bind a context to the scope and the context variable while a request is served, and end it afterwards."""
     outer = {key: scope[key] for key in (SCOPE_KEY, "auth", "user") if key in scope}
     if (around := outer_context(scope)) is not None:
-        around.hand_over()
+        around.hand_over(context)
     scope[SCOPE_KEY] = context
     scope["auth"] = Credentials(context.token, context.allows)
     scope["user"] = UnauthenticatedUser() if context.token is None else Caller(context.token)

@@ -25,6 +25,7 @@ from .errors import (
     Refused,
 )
 from .observation import Observation
+from .owing import Owing
 from .place import NOWHERE, Place, TokenUse, current_place
 from .policy import (
     NOTHING_CHECKED,
@@ -50,25 +51,25 @@ class RequestContext:
     Attributes:
         token: the validated token; None for an anonymous caller.
         challenger: how this application words refusals.
-        decided: whether access was granted by a policy, `@public` or a public path. Without it no answer may leave.
         started: whether the response has begun, after which no refusal can be sent.
         refusal: the latest refusal raised for this request.
-        owed: how many decisions a handler has asked for and not begun to await.
+        owing: the decisions a handler has asked for and not had yet.
     """
 
     __slots__ = (
         "_closed",
         "_depth",
+        "_granted",
         "_has_expired",
         "_held",
+        "_inner",
         "_met",
         "_observation",
         "_public_path",
         "_scopes",
         "_undecorated",
         "challenger",
-        "decided",
-        "owed",
+        "owing",
         "refusal",
         "started",
         "token",
@@ -87,10 +88,11 @@ class RequestContext:
         self.token = token
         self._has_expired = has_expired
         self.challenger = challenger
-        self.decided = public_path is not None
+        self._granted = public_path is not None
+        self._inner: RequestContext | None = None
         self.started = False
         self.refusal: Refused | None = None
-        self.owed = 0
+        self.owing = Owing()
         self._undecorated = undecorated
         self._public_path = public_path
         self._observation = Observation.unheard() if observation is None else observation
@@ -109,6 +111,12 @@ class RequestContext:
         return place if place.context is self else NOWHERE
 
     @property
+    def decided(self) -> bool:
+        """Whether access was granted, by a policy, `@public` or a public path. Without it no answer may leave."""
+        inner = self._inner
+        return self._granted or (inner is not None and (inner.decided or not inner.enforces))
+
+    @property
     def enforces(self) -> bool:
         """Whether refusals are carried out, or only reported."""
         return self._observation.enforces
@@ -121,16 +129,17 @@ class RequestContext:
     # --- what functions and handlers ask for --------------------------------------------------------------------------
 
     def enforce(self, access: Access, scope: Scope | None = None) -> None:
-        """Grant what a decorator states, or refuse. What was granted once is not decided again.
+        """Grant what a decorator states, or refuse. What was granted once is not decided again, but for a WebSocket.
 
         `scope` is the ASGI scope of the request as far as it was routed. Nothing is waited for here: an async check
         counts as not met. Where that can be waited for, call `enforce_checked`.
 
         Raises:
             MissingToken: the caller is anonymous.
+            InvalidToken: the token has expired since the answer began.
             InsufficientScope: the policy is not met.
         """
-        if not self._has_met(access, scope) and isinstance(access, Policy):
+        if not self._holds_still(access, scope) and isinstance(access, Policy):
             self._enforce(access, scope, self._run_checks_now(access, scope))
 
     async def enforce_checked(self, access: Access, scope: Scope | None = None) -> None:
@@ -138,14 +147,23 @@ class RequestContext:
 
         Raises:
             MissingToken: the caller is anonymous.
+            InvalidToken: the token has expired since the answer began.
             InsufficientScope: the policy is not met.
         """
-        if not self._has_met(access, scope) and isinstance(access, Policy):
+        if not self._holds_still(access, scope) and isinstance(access, Policy):
             self._enforce(access, scope, await self._run_checks(access, scope))
+
+    def _holds_still(self, access: Access, scope: Scope | None) -> bool:
+        """Tell whether this was met before. Of a connection that stays open, a check has to be asked again."""
+        if self.started and isinstance(access, Policy):
+            self._check_alive(access)
+            if access.has_checks and self._scopes[0]["type"] == "websocket":
+                return False
+        return self._has_met(access, scope)
 
     def _enforce(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> None:
         self._grant(policy, scope, checked)
-        self.decided = True
+        self._granted = True
         self._met.append((policy, self._asked_with(policy, scope)))
 
     def authorize_now(self, policy: Policy, scope: Scope | None = None) -> None:
@@ -166,6 +184,7 @@ class RequestContext:
 
         Raises:
             MissingToken: the caller is anonymous.
+            InvalidToken: the token has expired since.
             InsufficientScope: the policy is not met.
         """
         self._check_alive(policy)
@@ -299,15 +318,18 @@ class RequestContext:
         return refused if self._observation.enforces else None
 
     def begin(self) -> None:
-        """Note that the answer begins: from here on no refusal can be sent.
-
-        Raises:
-            ConfigurationError: a handler has asked for a decision and forgotten to await it.
-        """
-        if self.owed and self._observation.enforces:
-            raise ConfigurationError("authorize(…) with a check was not awaited; write await authorize(request, …)")
+        """Note that the answer begins: from here on no refusal can be sent."""
         self.started = True
         self._observation.tell_pending()
+
+    def check_settled(self, *, has_begun: bool) -> None:
+        """See to it that an answer may begin, or more of it leave.
+
+        Raises:
+            ConfigurationError: a handler has asked for a decision and not awaited it.
+        """
+        if self._observation.enforces:
+            self.owing.check(has_begun=has_begun)
 
     def answered(self, refused: Refused) -> None:
         """Note that a refusal is being answered, which the application may have raised by itself."""
@@ -342,7 +364,7 @@ class RequestContext:
             tell = self._observation.pend if covers else self._observation.allowed
             tell(granted, request, self._held, is_covered=cover is not None)
         self._met += [(piece, self._asked_with(piece, scope)) for piece in pieces]
-        self.decided = True
+        self._granted = True
         covering = None if not covers else cover if access is None else (access, granted is not None)
         self._depth += 1
         place = Place(self, self._depth, covering, token_use)
@@ -382,9 +404,9 @@ class RequestContext:
         """Note the scope of the request as it comes in."""
         self._scopes[0] = scope
 
-    def hand_over(self) -> None:
+    def hand_over(self, inner: RequestContext) -> None:
         """Leave the decision to a middleware further in, which validates anew."""
-        self.decided = True
+        self._inner = inner
 
     def tell_pending(self) -> None:
         """Tell what a mount granted, before somebody further in tells anything."""

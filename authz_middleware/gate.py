@@ -17,6 +17,9 @@ from .errors import Refused
 __all__ = ["Gate", "causes_of"]
 
 TEMPORARY_REDIRECT, FIRST_ERROR, SERVER_ERROR = 307, 400, 500
+BEGINNINGS = {"http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start"}
+"""With these an answer begins. Others may come before: hints (ASGI's early hints extension), a test client's notes."""
+FOR_TESTS = "http.response.debug"
 
 
 class Gate:
@@ -26,7 +29,7 @@ class Gate:
     the routes, middlewares that answer themselves. Of those only errors and the router's own redirect pass.
     """
 
-    __slots__ = ("_context", "_is_preflight", "_receive", "_scope", "_send", "has_refused")
+    __slots__ = ("_context", "_is_preflight", "_receive", "_says_nothing", "_scope", "_send", "has_refused")
 
     def __init__(
         self, context: RequestContext, scope: Scope, receive: Receive, send: Send, *, is_preflight: bool
@@ -36,6 +39,7 @@ class Gate:
         self._receive = receive
         self._send = send
         self._is_preflight = is_preflight
+        self._says_nothing = False  # whether an error is being answered, or the like
         self.has_refused = False
 
     async def receive(self) -> Message:
@@ -49,16 +53,26 @@ class Gate:
 
         Raises:
             OSError: the application goes on although its answer was refused.
+            ConfigurationError: a handler has asked for a decision and forgotten to await it.
         """
         if self.has_refused:
             raise OSError("the answer was refused")  # as servers say that the client has gone; an endless one ends
-        if not self._context.started:
+        context, kind = self._context, message["type"]
+        if not context.started:
+            if kind == FOR_TESTS and not context.decided:
+                return
             refused = self._refusal_instead_of(message)
-            self._context.begin()
             if refused is not None:
                 self.has_refused = True
-                await send_refusal(self._context.challenger, refused, self._scope, self._send)
+                context.begin()
+                await send_refusal(context.challenger, refused, self._scope, self._send)
                 return
+        is_harmless = self._is_harmless(message)
+        if not is_harmless and not self._says_nothing:
+            context.check_settled(has_begun=context.started)
+        if kind in BEGINNINGS:
+            context.begin()
+            self._says_nothing = is_harmless
         await self._send(message)
 
     def _refusal_instead_of(self, message: Message) -> Refused | None:
@@ -68,7 +82,8 @@ class Gate:
             return context.refusal  # an error handler further in met the refusal before it came out here
         if context.decided or (_answers_preflight(message) if self._is_preflight else self._is_harmless(message)):
             return None
-        return context.refusal_of_undecided()
+        # Was it refused already, then something further in has rewritten that answer.
+        return context.refusal or context.refusal_of_undecided()
 
     def _is_harmless(self, message: Message) -> bool:
         """Tell whether an answer nobody decided on may leave: an error, a redirect to the slash, a closed handshake."""
@@ -82,9 +97,8 @@ class Gate:
         scope, parts = self._scope, urlsplit(location)
         path, query = scope["path"], scope.get("query_string", b"").decode("latin-1")
         leads_to = unquote(parts.path)
-        prefix = scope.get(
-            "app_root_path", scope.get("root_path", "")
-        )  # of a proxy; servers differ in whether it is in
+        # Of a proxy; servers differ in whether it is in.
+        prefix = scope.get("app_root_path", scope.get("root_path", ""))
         is_slash_away = leads_to != path and leads_to.rstrip("/") in {path.rstrip("/"), prefix + path.rstrip("/")}
         return is_slash_away and path != "/" and unquote(parts.query) == unquote(query)
 

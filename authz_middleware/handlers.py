@@ -15,6 +15,7 @@ from starlette.types import Scope
 from .binding import context_of
 from .context import RequestContext
 from .errors import Refused
+from .owing import OwedDecision
 from .policy import Policy, all_of
 from .token import AccessToken
 
@@ -67,16 +68,14 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
     context, scope = context_of(connection.scope), connection.scope
     wanted = policy if isinstance(policy, Policy) else all_of(policy, name="authorize")
     if wanted.has_checks and _is_on_event_loop():
-        context.owed += 1
-        return _authorize_later(context, wanted, scope, hide=hide)
+        return OwedDecision(context.owing, _authorize_later(context, wanted, scope, hide=hide))
     with _hidden(context, scope, hide=hide):
         context.authorize_now(wanted, scope)
     return _Decided()
 
 
 async def _authorize_later(context: RequestContext, policy: Policy, scope: Scope, *, hide: bool) -> None:
-    context.owed -= 1
-    with _hidden(context, scope, hide=hide):
+    with context.owing.making(), _hidden(context, scope, hide=hide):
         await context.authorize(policy, scope)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
-from .binding import context_of, current_context
+from .binding import context_for_call, current_context
 from .context import RequestContext
 from .policy import Access
 
@@ -78,9 +78,13 @@ def _wrap_async_generator(function: Callable[..., Any], access: Access) -> Calla
 
 
 def _request_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[RequestContext, Scope]:
-    """Return context and scope of the request a function was handed, or of the one being served."""
+    """Return context and scope of the request a function was handed, or of the one being served.
+
+    Raises:
+        ConfigurationError: there is none, or there are two.
+    """
     for value in (*args, *kwargs.values()):
         if isinstance(value, HTTPConnection):
-            return context_of(value.scope), value.scope
+            return context_for_call(value), value.scope
     context = current_context()
     return context, context.scope

@@ -16,11 +16,12 @@ import pytest
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import APIRouter, FastAPI, Security
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
 from starlette.testclient import WebSocketDenialResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from authz_middleware import AccessToken, ConfigurationError, authenticated, authorize, policy, public, requires
@@ -45,6 +46,7 @@ from .apps import (
     http_scope,
     never,
     starlette_app,
+    websocket_scope,
 )
 from .helpers import ISSUER
 from .watching import Lines, Watch, lines  # noqa: F401 - a fixture
@@ -1107,6 +1109,28 @@ def test_each_time_a_connection_asks_it_is_decided_anew(issuer: LocalIssuer) -> 
     assert [decision.allowed for decision in watch.seen] == [True, True, False]
 
 
+def test_while_one_answer_streams_it_is_not_decided_anew(issuer: LocalIssuer) -> None:
+    asked = []
+
+    async def note(request: policy.AccessRequest) -> bool:
+        asked.append(request)
+        return True
+
+    needed = requires(check(note))
+
+    @needed
+    async def pieces(request: Request) -> AsyncIterator[str]:
+        yield "ran"
+
+    @needed
+    async def streaming(request: Request) -> Response:
+        return StreamingResponse(pieces(request))
+
+    app = client(starlette_app(issuer, Route("/", streaming)))
+    expect_ok(app.get("/", headers=issuer.headers()), "ran")
+    assert len(asked) == 1
+
+
 # --- decisions that are owed ------------------------------------------------------------------------------------------
 
 
@@ -1133,6 +1157,92 @@ def test_a_check_that_nobody_awaits_lets_no_answer_leave(answer: str, way: str, 
     answered = client(app, raise_server_exceptions=False).get("/", headers=issuer.headers())
     assert (answered.status_code, answered.text) == (500, "Internal Server Error")
     assert not owns.asked
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_check_that_nobody_awaits_lets_nothing_more_of_an_answer_leave(issuer: LocalIssuer) -> None:
+    owns = Owns()
+
+    @authenticated
+    async def streaming(request: Request) -> Response:
+        async def pieces() -> AsyncIterator[str]:
+            yield "begun "
+            authorize(request, check(owns.later))  # type: ignore[unused-coroutine]
+            yield "secret"
+
+        return StreamingResponse(pieces())
+
+    @authenticated
+    async def talking(websocket: WebSocket) -> None:
+        await websocket.accept()
+        authorize(websocket, check(owns.later))  # type: ignore[unused-coroutine]
+        await websocket.send_text("secret")
+
+    @authenticated
+    async def absent(request: Request) -> Response:
+        authorize(request, check(owns.later))  # type: ignore[unused-coroutine]
+        raise HTTPException(404, "nothing here")  # which needs no decision
+
+    app = starlette_app(
+        issuer, Route("/streaming", streaming), WebSocketRoute("/talking", talking), Route("/absent", absent)
+    )
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def connect() -> Message:
+        return {"type": "websocket.connect"}
+
+    async def stay() -> Message:
+        await asyncio.Event().wait()
+        raise NotImplementedError
+
+    for scope, receive in ((websocket_scope(path="/talking"), connect), (http_scope(path="/streaming"), stay)):
+        scope["headers"] = [bearer(issuer)]
+        with pytest.raises(ConfigurationError, match="was not awaited"):
+            asyncio.run(app(scope, receive, send))
+    assert [message.get("body", message["type"]) for message in sent] == [
+        "websocket.accept",
+        "http.response.start",
+        b"begun ",
+    ]
+    assert client(app).get("/absent", headers=issuer.headers()).text == "nothing here"
+    assert not owns.asked
+
+
+def test_an_answer_does_not_overtake_a_decision_that_has_not_begun(issuer: LocalIssuer) -> None:
+    tasks: list[asyncio.Task[None]] = []
+
+    @authenticated
+    async def hasty(request: Request) -> Response:
+        tasks.append(asyncio.create_task(authorize(request, check(Owns().later))))
+        return PlainTextResponse("ran")
+
+    app = client(starlette_app(issuer, Route("/", hasty)), raise_server_exceptions=False)
+    assert app.get("/", headers=issuer.headers()).status_code == 500
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_an_answer_does_not_overtake_a_decision(is_cancelled: bool, issuer: LocalIssuer) -> None:
+    deciding = asyncio.Event()
+
+    async def for_ever(request: policy.AccessRequest) -> bool:
+        deciding.set()
+        await asyncio.Event().wait()
+        raise NotImplementedError
+
+    @authenticated
+    async def hasty(request: Request) -> Response:
+        decision = asyncio.create_task(authorize(request, check(for_ever)))
+        await deciding.wait()
+        if is_cancelled:
+            decision.cancel()
+            await asyncio.wait([decision])
+        return PlainTextResponse("ran")
+
+    app = client(starlette_app(issuer, Route("/", hasty)), raise_server_exceptions=False)
+    assert app.get("/", headers=issuer.headers()).status_code == (200 if is_cancelled else 500)
 
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")

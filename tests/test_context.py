@@ -213,8 +213,10 @@ def test_a_closed_context_decides_nothing_any_more() -> None:
 
 
 def test_handing_over_leaves_the_decision_to_another() -> None:
-    asked = context(None)
-    asked.hand_over()
+    asked, inner = context(None), context(grants("x"))
+    asked.hand_over(inner)
+    assert not asked.decided
+    inner.enforce(AUTHENTICATED)
     assert asked.decided
 
 

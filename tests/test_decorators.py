@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Iterator
 from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
 from types import SimpleNamespace
 from typing import Any, TypeVar, cast
 
@@ -302,17 +303,34 @@ def test_a_function_that_is_handed_a_request_asks_for_that_one(kind: str) -> Non
 
     make = websocket_scope if kind == "websocket" else http_scope
     able, unable, nobody, unknown = make(), make(), make(), make()
-    with bound(context(grants("x")), able), bound(context(grants("y")), unable):
-        assert ask_with(connection(able)) == 1
-        with pytest.raises(InsufficientScope):
-            ask_with(connection(unable))
-    with bound(context(None), nobody), bound(context(grants("x")), able):
-        with pytest.raises(MissingToken):
-            ask_with(connection(nobody))
+    with bound(context(grants("y")), unable), pytest.raises(InsufficientScope):
+        ask_with(connection(unable))
+    with bound(context(None), nobody), pytest.raises(MissingToken):
+        ask_with(connection(nobody))
+    with bound(context(grants("x")), able):
         for strange in (unable, unknown):  # one that has ended, one that never passed the middleware
             with pytest.raises(ConfigurationError, match="add_middleware"):
                 ask_with(connection(strange))
         assert ask_with(connection(able)) == 1
+        assert Context().run(ask_with, connection(able)) == 1  # where no request is known to be served
+
+
+def test_a_function_that_is_handed_another_requests_connection_decides_for_neither() -> None:
+    """Else who may do nothing could hand over the connection of somebody who may, or the other way round."""
+
+    @requires("x")
+    def guarded(connection: HTTPConnection) -> str:
+        return "ran"
+
+    one, other = http_scope(), http_scope()
+    for granted in ("x", "y"):
+        another = pytest.raises(ConfigurationError, match="another request's connection")
+        with bound(context(grants("x")), one), bound(context(grants(granted)), other), another:
+            guarded(Request(one))
+    with bound(context(grants("y")), other):
+        of_the_other = copy_context()
+    with bound(context(grants("x")), one):
+        assert of_the_other.run(guarded, Request(one)) == "ran"  # a task that has outlived its request
 
 
 @pytest.mark.parametrize("function", [plain, coroutine, generator, async_generator])

@@ -13,9 +13,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -58,6 +60,7 @@ from .apps import (
     serve,
     starlette_app,
 )
+from .watching import logged
 
 X: dict[str, Any] = {"scope": "x", "permissions": []}
 LIFESPAN: Scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
@@ -697,7 +700,6 @@ def test_the_routers_own_redirect_may_leave_and_no_other(issuer: LocalIssuer) ->
     [
         {"type": "http.response.early_hint", "links": [b"</secret>"]},
         {"type": "http.response.push", "path": "/secret", "headers": []},
-        {"type": "http.response.debug", "info": {"secret": 1}},
         {"type": "http.response.body", "body": b"secret"},
         {"type": "http.response.pathsend", "path": "/secret"},
     ],
@@ -712,6 +714,91 @@ def test_nothing_is_sent_ahead_of_the_decision(issuer: LocalIssuer, first: Messa
     answer = around(issuer, hasty)
     expect_no_policy(answer)
     assert len(answer.messages) == 2
+
+
+def test_what_a_test_client_is_told_begins_no_answer(issuer: LocalIssuer) -> None:
+    """Starlette's templates tell it what they were made of, ahead of the answer."""
+    note = {"type": "http.response.debug", "info": {"secret": 1}}
+
+    async def failing(scope: Scope, receive: Receive, send: Send) -> None:
+        await send(note)
+        await Response(b"why", 404)(scope, receive, send)
+
+    answer = around(issuer, failing)
+    assert (answer.status, answer.body) == (404, b"why")
+    assert note not in answer.messages
+
+    @public
+    async def noted(request: Request) -> Response:
+        await request._send(note)  # as Starlette's templates do
+        raise HTTPException(404, "why")
+
+    answer = ask(starlette_app(issuer, Route("/", noted)), http_scope(path="/"), never)
+    assert [message["type"] for message in answer.messages] == [
+        "http.response.debug",
+        "http.response.start",
+        "http.response.body",
+    ]
+
+
+def test_a_refusal_can_follow_a_hint(issuer: LocalIssuer) -> None:
+    hint = {"type": "http.response.early_hint", "links": [b"</style.css>; rel=preload"]}
+
+    @authenticated
+    async def hinting(request: Request) -> Response:
+        await request._send(hint)  # Starlette has no call for it
+        await authorize(request, "x")
+        raise NotImplementedError
+
+    answer = ask(starlette_app(issuer, Route("/", hinting)), http_scope(path="/", headers=[bearer(issuer)]), never)
+    assert answer.messages[0] == hint
+    assert answer.messages[1]["status"] == 403
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("soft", [PlainTextResponse("a page instead"), RedirectResponse("/login", 302)])
+def test_what_rewrites_a_refusal_is_overruled(issuer: LocalIssuer, soft: Response, own: bool) -> None:
+    """Also where a mounted application has a middleware of its own: that it refuses opens nothing."""
+
+    async def soften(request: Request, call_next: Any) -> Response:
+        answer: Response = await call_next(request)
+        return soft if answer.status_code == 403 else answer
+
+    inner = Starlette(routes=[Route("/x", requires("x")(endpoint))], middleware=[authz(issuer)] if own else [])
+    app = starlette_app(issuer, Mount("/in", inner, middleware=[Middleware(BaseHTTPMiddleware, dispatch=soften)]))
+    with logged() as lines:
+        answer = client(app).get("/in/x", headers=issuer.headers(scope="y"))
+    assert answer.status_code == 403
+    assert answer.json()["code"] == ("no_policy" if own else "insufficient_scope")
+    assert len(lines.at(logging.INFO)) == (2 if own else 1)
+    expect_ok(client(app).get("/in/x", headers=issuer.headers(scope="x")))
+
+
+def test_a_mounted_application_that_only_reports_may_answer_by_itself(issuer: LocalIssuer) -> None:
+    async def answer(request: Request, call_next: Any) -> Response:
+        return PlainTextResponse("by itself")
+
+    for enforce, status in ((False, 200), (True, 403)):
+        stack = [authz(issuer, enforce=enforce), Middleware(BaseHTTPMiddleware, dispatch=answer)]
+        app = starlette_app(issuer, Mount("/in", Starlette(middleware=stack)))
+        assert client(app).get("/in/x", headers=issuer.headers()).status_code == status
+
+
+def test_a_fault_keeps_nothing_of_the_requests_it_fails() -> None:
+    async def nowhere(message: Message) -> None:
+        raise NotImplementedError
+
+    async def run() -> None:
+        faulty = AuthzMiddleware(Foreign(), issuers=[])
+        raised = []
+        for _ in range(2):
+            with pytest.raises(ConfigurationError) as fault:
+                await faulty(http_scope(path="/"), never, nowhere)
+            raised.append(fault.value)
+        assert raised[0] is not raised[1]
+        assert raised[0].faults == raised[1].faults
+
+    asyncio.run(run())
 
 
 async def endlessly() -> AsyncIterator[bytes]:

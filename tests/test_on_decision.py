@@ -228,7 +228,6 @@ def test_after_the_request_nothing_is_told(issuer: LocalIssuer, lines: Lines) ->
     ended.refusal_of_undecided()
     ended.answered(MissingToken())
     ended.begin()
-    ended.hand_over()
     with pytest.raises(MissingToken):
         RequestContext(None, ended.challenger).require_token()
     assert len(watch.seen) == 2

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from authz_middleware import AuthzMiddleware, ConfigurationError, authenticated, authorize, policy, public, requires
 from authz_middleware.audit import installed_middlewares
-from authz_middleware.testing import LocalIssuer
+from authz_middleware.testing import LocalIssuer, trust
 
 from .apps import (
     Calls,
@@ -388,3 +388,56 @@ def test_a_connection_that_outlives_its_token_is_told_so(issuer: LocalIssuer) ->
             connection.receive_text()
     assert closed.value.code == 1008
     assert asked == [True, False]
+
+
+# --- while it stays open ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_decorated_is_decided_by_what_holds_now(issuer: LocalIssuer) -> None:
+    """A connection may stay open for days: tokens end, and whoever a check let in may have been banned since."""
+    now = [time.time()]
+    banned: list[str] = []
+    short_lived = LocalIssuer(clock=lambda: now[0])
+
+    @requires("x")
+    async def act(websocket: WebSocket) -> str:
+        return "acted"
+
+    @requires("x")
+    def act_without_a_connection() -> str:
+        return "acted"
+
+    @requires(policy.check(lambda request: not banned))
+    async def speak(websocket: WebSocket) -> str:
+        return "spoken"
+
+    @authenticated
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        async for what in websocket.iter_text():
+            answer: Any = {"act": act, "speak": speak}.get(what, lambda _: act_without_a_connection())(websocket)
+            await websocket.send_text(answer if isinstance(answer, str) else await answer)
+
+    guarded = starlette_app(short_lived, WebSocketRoute("/", talk))
+
+    def answers(*asked: str) -> list[str]:
+        told = []
+        for what in asked:
+            talking.send_text(what)
+            message = talking.receive()
+            told.append(message.get("text", message["type"]))
+        return told
+
+    headers = short_lived.headers(**X, expires_in=60)
+    with trust(guarded, short_lived):
+        app = client(guarded)
+        for what in ("act", "without"):
+            with app.websocket_connect("/", headers=headers) as talking:
+                assert answers("act", "without", "act") == ["acted"] * 3
+                now[0] += 3600
+                assert answers(what) == ["websocket.close"]
+            now[0] -= 3600
+        with app.websocket_connect("/", headers=headers) as talking:
+            assert answers("speak", "speak") == ["spoken", "spoken"]
+            banned.append("everybody")
+            assert answers("speak") == ["websocket.close"]

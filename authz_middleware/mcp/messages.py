@@ -5,7 +5,6 @@ Sources: the MCP specification, "Tools" and "Authorization" (insufficient scope 
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from starlette.requests import HTTPConnection
 from ..context import RequestContext
 from ..errors import ConfigurationError, Refused
 from ..handlers import authorize as authorize_request
+from ..owing import OwedDecision
 from ..policy import Access, Policy
 from ..token import AccessToken
 from .features import Catalogue, Feature
@@ -114,10 +114,12 @@ def _check_awaited(context: RequestContext) -> None:
     Raises:
         MCPError: somebody has forgotten to await it.
     """
-    if context.owed and context.enforces:
-        context.owed = 0  # said here
+    try:
+        context.check_settled(has_begun=False)  # of the result, whatever else was answered
+    except ConfigurationError:
+        context.owing.settle()  # said here
         _log.error("authorize(…) with a check was not awaited; write await authorize(ctx, …)")
-        raise MCPError(INTERNAL_ERROR, "Internal server error")
+        raise MCPError(INTERNAL_ERROR, "Internal server error") from None
 
 
 def _check_authenticated(ctx: ServerRequestContext[Any, Any], used: tuple[Feature, ...]) -> None:
@@ -162,7 +164,7 @@ def authorize(ctx: Context[Any, Any], policy: Policy | str) -> Coroutine[Any, An
     with _errors_of(ctx):
         connection: Any = ctx.request_context.request
         decided = authorize_request(connection, policy)
-    return _awaited(ctx, decided) if inspect.iscoroutine(decided) else decided
+    return _awaited(ctx, decided) if isinstance(decided, OwedDecision) else decided
 
 
 async def _awaited(ctx: Context[Any, Any], decided: Coroutine[Any, Any, None]) -> None:
