@@ -37,7 +37,7 @@ _FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^`\n]*)\n(?P<code>.*?)^(?P=fenc
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block of a page. `line` is that of its first line of code, from 1."""
+    """One fenced block of a page. `line` is that of its first line of code, from 1; `lead` the paragraph before it."""
 
     page: Path
     language: str
@@ -45,6 +45,7 @@ class Block:
     appends: bool
     code: str
     line: int
+    lead: str
 
     @property
     def place(self) -> str:
@@ -75,7 +76,9 @@ def _block(page: Path, text: str, match: re.Match[str]) -> Block:
     if rest and attribute is None:
         raise AssertionError(f'{page.name}: a fence says {match["info"]!r}; write python title="app.py"')
     title, appends = (attribute[2], attribute[1] == "append") if attribute else (None, False)
-    return Block(page, language, title, appends, match["code"], text.count("\n", 0, match.start("code")) + 1)
+    line = text.count("\n", 0, match.start("code")) + 1
+    lead = text[: match.start()].strip().rpartition("\n\n")[2]
+    return Block(page, language, title, appends, match["code"], line, lead)
 
 
 def _is_installed(name: str) -> bool:

@@ -67,6 +67,17 @@ def test_a_page_does_what_it_says(page: Path, tmp_path: Path) -> None:
     run_page(page, tmp_path)
 
 
+def unannounced(page: Path) -> list[str]:
+    """Return the places of blocks that are saved in a file, or at its end, unannounced: readers do not see titles."""
+    saved = [(block, f"end of `{block.title}`" if block.appends else f"`{block.title}`") for block in blocks_of(page)]
+    return [block.place for block, said in saved if block.title and said not in " ".join(block.lead.split())]
+
+
+@pytest.mark.parametrize("page", STORIES, ids=name_of)
+def test_a_page_says_where_its_files_go(page: Path) -> None:
+    assert unannounced(page) == []
+
+
 def test_few_blocks_are_not_run() -> None:
     marked = [name_of(page) for page in STORIES for block in blocks_of(page) if block.code.startswith(NOT_RUN)]
     assert marked == ["README.md", "docs/tutorial.md"]  # what they install needs the network
@@ -133,6 +144,22 @@ def test_a_page_that_lies_fails(blocks: list[str], tmp_path: Path) -> None:
     page = write(tmp_path, *blocks)
     with pytest.raises((AssertionError, SyntaxError, SystemExit)):
         run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("lead", "attribute", "announced"),
+    [
+        ("Save this as `app.py`:", "title", True),
+        ("At the end\nof `app.py`:", "append", True),
+        ("In `app.py`:", "append", False),
+        ("`app.py`:\n\nOr rather:", "title", False),
+        ("Save this:", "title", False),
+    ],
+)
+def test_a_file_is_named_right_before_it(lead: str, attribute: str, announced: bool, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f'{lead}\n\n{FENCE}python {attribute}="app.py"\nx = 1\n{FENCE}\n', encoding="utf-8")
+    assert (unannounced(page) == []) is announced
 
 
 def test_a_page_that_does_not_lie_passes(tmp_path: Path) -> None:
