@@ -63,9 +63,9 @@ class Console:
             self.printed.write(f"{self.code}\n")
             self.code = 0
             return
-        assignment = re.fullmatch(r"([A-Z]+)=(\S+)", line)
+        assignment = re.fullmatch(r"(export )?([A-Z]+)=(\S+)", line)
         if assignment is not None:
-            self.variables[assignment[1]] = self._seen(assignment[2])
+            self._assign(assignment[2], self._seen(assignment[3]), is_exported=assignment[1] is not None)
             return
         line, _, file = Template(line).safe_substitute(self.variables).partition(" > ")
         program, *arguments = shlex.split(line)
@@ -88,6 +88,12 @@ class Console:
         if name not in programs:
             raise AssertionError(f"nobody here runs {name}")
         return programs[name]
+
+    def _assign(self, name: str, value: str, *, is_exported: bool) -> None:
+        """Set a variable, for programs as well if it is exported; a page has an environment of its own."""
+        self.variables[name] = value
+        if is_exported:
+            os.environ[name] = value
 
     def _seen(self, value: str) -> str:
         """Return the word that `value` abbreviates: a reader copies it from what was printed."""
