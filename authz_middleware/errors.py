@@ -32,7 +32,7 @@ __all__ = [
 
 
 class ConfigurationError(ValueError):
-    """The application is configured in a way that cannot be meant; raised at start, never by a request's content.
+    """The application is configured in a way that makes no sense; raised at start, never by a request's content.
 
     `faults` lists every fault found, each a sentence that says what to write instead.
     """
@@ -246,7 +246,7 @@ class Unavailable(Refused):
 
 
 class KeysUnavailable(Unavailable):
-    """The issuer's keys cannot be had."""
+    """The issuer's keys cannot be fetched."""
 
     def __init__(self, reason: Reason, retry_after: int) -> None:
         super().__init__(Code.KEYS_UNAVAILABLE, reason, retry_after)

@@ -62,7 +62,9 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
     Raises:
         MissingToken: the caller is anonymous; answered with 401.
         InsufficientScope: the policy is not met; answered with 403.
-        HTTPException, WebSocketException: one of these two, hidden; answered with the application's own 404, or by
+        InvalidToken: the token has expired meanwhile; answered with 401. In a stream whose answer has begun, catch this
+            and the others, and return.
+        HTTPException, WebSocketException: one of these, hidden; answered with the application's own 404, or by
             closing the handshake as Starlette does where no route matches.
     """
     context, scope = context_of(connection.scope), connection.scope

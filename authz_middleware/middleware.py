@@ -83,7 +83,7 @@ class AuthzMiddleware:
             fail the start. Only where the server runs the application's lifespan.
 
     Raises:
-        ConfigurationError: an argument cannot be meant.
+        ConfigurationError: an argument is invalid.
     """
 
     def __init__(

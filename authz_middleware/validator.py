@@ -48,7 +48,7 @@ class AccessTokenValidator:
         clock: epoch seconds.
 
     Raises:
-        ConfigurationError: no issuers, two that cannot be told apart, or an argument that cannot be meant.
+        ConfigurationError: no issuers, two that cannot be told apart, or an argument that is invalid.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AccessTokenValidator:
             self._by_issuer.setdefault(issuer.issuer, []).extend(issuer.settings.dialects)
 
     async def warm_up(self) -> tuple[str, ...]:
-        """Have every issuer's keys before the first token needs them. Return the issuers whose keys cannot be had.
+        """Have every issuer's keys before the first token needs them. Return the issuers whose keys cannot be fetched.
 
         Raises:
             ConfigurationError: there is no event loop of asyncio, or a source says what is wrong with it.
@@ -107,7 +107,7 @@ class AccessTokenValidator:
 
         Raises:
             InvalidToken: the token must not be accepted; `code` says why.
-            KeysUnavailable: the issuer's keys could not be had.
+            KeysUnavailable: the issuer's keys could not be fetched.
             RevocationUnknown: whether the token was revoked could not be found out.
         """
         digest = digest_of(token) if self._cache.is_on and len(token) <= self.max_token_bytes else None
@@ -162,7 +162,7 @@ class AccessTokenValidator:
         """Tell whether all that a remembered token rests on is still so. If not, it is verified anew, or refused there.
 
         Raises:
-            KeysUnavailable: the issuer's keys could not be had.
+            KeysUnavailable: the issuer's keys could not be fetched.
         """
         try:
             key = await self._keys.get(known.trusted, known.kid, known.key.algorithm)

@@ -44,8 +44,9 @@ def document(
     is refused yet: it lists no refusals, and no token as an alternative to the right one.
 
     The issuer's endpoints are discovered when a document is first asked for, and kept while the process lives. As long
-    as they cannot be had, the scheme is OpenID Connect, which clients resolve by themselves. An issuer whose `keys=` or
-    `secret=` are given is not asked; nor is one whose `fetch=` is an HTTP client, by an export without an event loop.
+    as they cannot be fetched, the scheme is OpenID Connect, which clients resolve by themselves. An issuer whose
+    `keys=` or `secret=` are given is not asked; nor is one whose `fetch=` is an HTTP client, by an export without an
+    event loop.
 
     Args:
         app: the application that has the middleware; call this after `add_middleware`.
@@ -58,7 +59,7 @@ def document(
         scopes: a description for each scope. Those that no route's policy names are listed as well, such as `openid`.
 
     Raises:
-        ConfigurationError: the application has no middleware, or an argument cannot be meant.
+        ConfigurationError: the application has no middleware, or an argument is invalid.
     """
     faults = [
         *_application_faults(app),

@@ -40,7 +40,7 @@ def swagger_ui(
         resource: this API's identifier by RFC 8707.
 
     Raises:
-        ConfigurationError: an argument cannot be meant.
+        ConfigurationError: an argument is invalid.
     """
     faults = [
         *_text_faults("client_id", client_id, "write the id of a public client"),

@@ -83,8 +83,8 @@ def streamable_http_app(  # type: ignore[misc]  # were the SDK to have this opti
         options: passed on.
 
     Raises:
-        ConfigurationError: a decorator stands where it guards nothing, a policy cannot be meant with the issuers that
-            are trusted, or an argument cannot be meant.
+        ConfigurationError: a decorator stands where it guards nothing, a policy makes no sense with the issuers that
+            are trusted, or an argument is invalid.
     """
     catalogue = catalogue_of(server)
     _guard_messages(server.middleware, catalogue, undecorated)

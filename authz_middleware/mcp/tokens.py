@@ -100,7 +100,7 @@ class AccessTokenVerifier:
         """Return the verified token; None if it must not be accepted, which the SDK answers with 401.
 
         Raises:
-            KeysUnavailable: the issuer's keys could not be had.
+            KeysUnavailable: the issuer's keys could not be fetched.
             RevocationUnknown: whether the token was revoked could not be found out.
         """
         current = attempt.get()
@@ -121,7 +121,7 @@ class AccessTokenVerifier:
         """Have the keys before the first request, where that is wanted; `streamable_http_app` calls it at start.
 
         Raises:
-            StartFailed: they are required and cannot be had.
+            StartFailed: they are required and cannot be fetched.
         """
         missing = () if self._warm_up == "off" else await self._validator.warm_up()
         if missing and self._warm_up == "require":
@@ -177,7 +177,7 @@ def token_verifier(
             fail the start. Only where the server runs the lifespan of `streamable_http_app`.
 
     Raises:
-        ConfigurationError: no issuers, two that cannot be told apart, or an argument that cannot be meant.
+        ConfigurationError: no issuers, two that cannot be told apart, or an argument that is invalid.
     """
     validator = AccessTokenValidator(
         issuers,
