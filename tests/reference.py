@@ -35,13 +35,19 @@ TITLES = {"Args": "Arguments", "Attributes": "Attributes", "Raises": "Raises"}
 
 @dataclass(frozen=True)
 class Page:
-    """One page: what is documented, and what is said above it. `names`: left out, all that the module exports."""
+    """One page: what is documented, and what is said above it.
+
+    `names`: left out, all that the module exports. `first`: those that stand before the others, and the classes after
+    all. `left_out`: exports that no application needs.
+    """
 
     file: str
     title: str
     module: str
     intro: str
     names: tuple[str, ...] = ()
+    first: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 PAGES = (
@@ -65,8 +71,14 @@ PAGES = (
         "authz_middleware.policy",
         "authz_middleware.policy",
         "Policies as values. Write `policy.scope`, `policy.permission`, `policy.role`, `policy.any_of`, and compose "
-        "with `&` and `|`; `policy.decide` tells what a policy makes of a caller, and why. The other names are there "
-        "for whoever builds on policies: the OpenAPI document and the route table use them.",
+        "with `&` and `|`; `policy.decide` tells what a policy makes of a caller, and why. What applications use comes "
+        "first. From `AUTHENTICATED` on, the names are for whoever builds on policies: the OpenAPI document and the "
+        "route table use them. How to write policies is shown in [policies](../how-to/policies.md).",
+        first=(
+            *("scope", "permission", "role", "group", "claim", "subject", "client", "tenant", "machine", "user"),
+            *("check", "path_param", "any_of", "all_of", "decide", "TokenRequest", "AccessRequest", "Decision"),
+        ),
+        left_out=("NOTHING_CHECKED",),
     ),
     Page(
         "errors.md",
@@ -135,19 +147,24 @@ PAGES = (
 
 def names_of(page: Page) -> tuple[str, ...]:
     """Return what a page documents."""
-    return page.names or tuple(import_module(page.module).__all__)
+    module = import_module(page.module)
+    if page.names or not page.first:
+        return page.names or tuple(module.__all__)
+    others = [name for name in module.__all__ if name not in {*page.first, *page.left_out}]
+    return (*page.first, *sorted(others, key=lambda name: inspect.isclass(getattr(module, name))))
 
 
 def rendered(page: Page) -> str:
     """Return a page as it should be."""
     module = import_module(page.module)
     parts = [MADE, f"# {page.title}", page.intro]
+    documented = frozenset(getattr(module, name) for name in names_of(page) if inspect.isclass(getattr(module, name)))
     for name in names_of(page):
-        parts += [f"## {name}", *_entry(module, name)]
+        parts += [f"## {name}", *_entry(module, name, documented)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def _entry(module: ModuleType, name: str) -> Iterator[str]:
+def _entry(module: ModuleType, name: str, documented: frozenset[type]) -> Iterator[str]:
     value = getattr(module, name)
     if inspect.ismodule(value):
         yield f"The module [{value.__name__}]({name}.md)."
@@ -155,7 +172,7 @@ def _entry(module: ModuleType, name: str) -> Iterator[str]:
         yield from _documented(inspect.getdoc(value) or "")
         yield "\n".join(f"* `{member}`" for member in map(str, value))  # all of ours are strings
     elif inspect.isclass(value):
-        yield from _class_entry(name, value)
+        yield from _class_entry(name, value, documented)
     elif inspect.isroutine(value):
         yield _signature(name, value)
         yield from _documented(inspect.getdoc(value) or "")
@@ -163,11 +180,14 @@ def _entry(module: ModuleType, name: str) -> Iterator[str]:
         yield _assigned_doc(module, name)
 
 
-def _class_entry(name: str, value: type) -> Iterator[str]:
+def _class_entry(name: str, value: type, documented: frozenset[type]) -> Iterator[str]:
     if parameters_of(value):
         yield _signature(name, value)
     yield from _documented(inspect.getdoc(value) or "")
-    for method, function in _methods_of(value):
+    bases = [base for base in value.__mro__[1:] if base in documented]
+    if bases:
+        yield f"Inherits from [{bases[0].__name__}](#{bases[0].__name__.lower()})."
+    for method, function in _methods_of(value, bases):
         yield f"### {name}.{method}"
         if isinstance(function, property):
             yield from _documented(inspect.getdoc(function) or "")
@@ -176,9 +196,9 @@ def _class_entry(name: str, value: type) -> Iterator[str]:
             yield from _documented(inspect.getdoc(function) or "")
 
 
-def _methods_of(value: type) -> Iterator[tuple[str, Any]]:
-    """Yield what a class of ours defines for its users, inherited or not."""
-    seen: set[str] = set()
+def _methods_of(value: type, bases: list[type]) -> Iterator[tuple[str, Any]]:
+    """Yield what a class of ours defines for its users, inherited or not; but for what its `bases` on the page have."""
+    seen = {name for base in bases for name in dir(base)}
     for owner in value.__mro__:
         if not owner.__module__.startswith("authz_middleware"):
             continue
@@ -282,7 +302,8 @@ def _assigned_doc(module: ModuleType, name: str) -> str:
             is_it = any(isinstance(target, ast.Name) and target.id == name for target in targets)
             if is_it and isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant):
                 return inspect.cleandoc(str(following.value.value))
-    return ""  # not `inspect.getdoc(value)`, which is what its type says of itself, in words of each Python version
+    # What Python says about a type of its own says nothing about the value.
+    return (inspect.getdoc(value) or "") if type(value).__module__.startswith("authz_middleware") else ""
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
