@@ -26,10 +26,16 @@ TABLES = {"answers.md", "keys.md"}
 STORIES = [ROOT / "README.md", *(page for page in DOCUMENTS if page not in REFERENCE and page.name not in TABLES)]
 LONGEST = 300
 """Lines of a page that is read in one sitting."""
+WIDEST = 120
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def without_blocks(page: Path) -> str:
+    """Return the text of a page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
 
 
 # --- the README -------------------------------------------------------------------------------------------------------
@@ -102,6 +108,12 @@ def test_few_blocks_need_what_is_not_installed_here() -> None:
 @pytest.mark.parametrize("page", STORIES[1:], ids=name_of)
 def test_a_page_is_read_in_one_sitting(page: Path) -> None:
     assert len(page.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize("page", STORIES, ids=name_of)
+def test_prose_is_wrapped(page: Path) -> None:
+    lines = without_blocks(page).splitlines()
+    assert [line for line in lines if len(line) > WIDEST and not line.startswith("|")] == []
 
 
 # --- how pages are run: what must fail --------------------------------------------------------------------------------
@@ -228,15 +240,13 @@ def test_the_reference_says_something_about_every_name(page: reference.Page) -> 
 
 def headings_of(page: Path) -> set[str]:
     """Return the anchors of a page, as code hosts make them."""
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    titles = re.findall(r"^#+ (.+)$", without_blocks(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "SECURITY.md", *DOCUMENTS], ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
-    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_blocks(page)):
         if "://" in link:
             continue
         path, _, anchor = link.partition("#")
