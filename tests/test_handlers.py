@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from authz_middleware import authenticated, authorize, policy
+from authz_middleware import ConfigurationError, authenticated, authorize, policy
 from authz_middleware.errors import InsufficientScope
+from authz_middleware.owing import OwedDecision, Owing
 from authz_middleware.testing import LocalIssuer, as_caller
 
 from .apps import client, expect_forbidden, expect_ok, starlette_app
@@ -94,3 +95,27 @@ def test_what_is_decided_can_be_used_as_any_coroutine(issuer: LocalIssuer) -> No
             decided.throw(KeyError("thrown in"))
         with pytest.raises(InsufficientScope):
             authorize(request, "y")  # type: ignore[unused-coroutine]
+
+
+def test_what_is_still_to_be_decided_is_owed_until_somebody_awaits_it() -> None:
+    owing, made = Owing(), []
+
+    async def decide() -> None:
+        made.append(1)
+
+    owed = OwedDecision(owing, decide())
+    owed.close()
+    with pytest.raises(ConfigurationError, match="was not awaited"):
+        owing.check(has_begun=False)
+    owing.check(has_begun=True)  # somebody still holds it
+    del owed
+    with pytest.raises(ConfigurationError, match="was not awaited"):
+        owing.check(has_begun=True)
+    owing.settle()
+    asyncio.run(await_it(OwedDecision(owing, decide())))
+    owing.check(has_begun=False)
+    assert made == [1]
+
+
+async def await_it(owed: OwedDecision) -> None:
+    await owed
