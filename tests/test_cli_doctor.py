@@ -18,6 +18,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -28,7 +30,7 @@ from authz_middleware.cli.demo.servers import listen, serving, url_of
 from authz_middleware.cli.doctor.answers import MAX_REQUESTS, Answers
 from authz_middleware.cli.doctor.examination import Report, examine
 from authz_middleware.cli.doctor.findings import Finding, Level, Where
-from authz_middleware.cli.doctor.page import page_of
+from authz_middleware.cli.doctor.page import document_of, page_of
 from authz_middleware.keys import Fetched, KeySettings
 from authz_middleware.testing import LocalIssuer, SigningKey
 
@@ -397,7 +399,13 @@ def test_clocks_are_compared(ahead: int, age: str | None, level: Level, words: s
     assert findings[0].where is (None if level is Level.OK else Where.MACHINE)
 
 
-@pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}, {"date": "Mon, 21 Sep 2026 14:13:20 GMT", "age": "x"}])
+@pytest.mark.parametrize("age", ["", "x", "nan", "inf", "1e999", "-100", "1.5", "٣", "9" * 10, "9" * 400])
+def test_an_age_that_is_no_number_of_seconds_counts_for_nothing(age: str) -> None:
+    headers = {"date": format_datetime(datetime.fromtimestamp(NOW + 20, UTC)), "age": age}
+    assert "20 seconds ahead of" in about("clock", examined(Server(well(), headers)))[0].what
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}])
 def test_a_server_that_does_not_say_the_time(headers: dict[str, str]) -> None:
     assert joined_words(about("clock", examined(Server(well(), headers)))) == "The server does not say what time it is."
 
@@ -532,6 +540,37 @@ def test_a_hostile_server_plays_no_tricks(trick: str) -> None:
             examine((TrustedIssuer(ISS, API, fetch=Server(answers, {"cache-control": trick})),), lambda: NOW)
         )
         assert all(is_harmless(line) for line in lines(page_of(Report((section,))), 80))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([ISS, API, JWKS, "S256"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+MEMBERS = st.sampled_from(
+    [*METADATA, "introspection_endpoint", "dpop_signing_alg_values_supported", "protected_resources", "resource_x"]
+)
+KEYS = st.dictionaries(st.sampled_from(["kty", "kid", "alg", "use", "key_ops", "crv", "n", "x"]), JSON, max_size=4)
+HEADERS = st.dictionaries(
+    st.sampled_from(["date", "age", "cache-control", "etag"]),
+    st.text(max_size=12) | st.sampled_from(["nan", "Thu, 01 Jan 0001 00:00:00 GMT", "max-age=" + "9" * 400]),
+)
+
+
+@settings(max_examples=100)
+@given(
+    metadata=st.dictionaries(MEMBERS, JSON, max_size=5).map(lambda changes: {**METADATA, **changes}) | JSON,
+    jwks=st.fixed_dictionaries({"keys": st.lists(KEYS.map(lambda key: RSA.jwk() | key) | JSON, max_size=3)}) | JSON,
+    headers=HEADERS,
+)
+@example(metadata={**METADATA, "token_endpoint": {}}, jwks={"keys": []}, headers={"age": "nan"})
+def test_any_json_and_any_headers_yield_a_report(metadata: Any, jwks: Any, headers: dict[str, str]) -> None:
+    server = Server({OIDC: json.dumps(metadata).encode(), JWKS: json.dumps(jwks).encode()}, headers)
+    section = asyncio.run(examine((TrustedIssuer(ISS, API, fetch=server),), lambda: NOW))
+    report = Report((section,))
+    assert section.findings
+    assert all(is_harmless(line) for line in lines(page_of(report), 80))
+    assert json.dumps(document_of(report))
 
 
 # --- the command ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The server's clock, and what its metadata says about getting tokens.
 
-Sources: RFC 9110 section 6.6.1 (Date), RFC 8414 section 2, RFC 7636, RFC 9449 section 5.1, RFC 8705 section 3.3,
-RFC 9728 section 4 (`protected_resources`), RFC 8707.
+Sources: RFC 9110 section 6.6.1 (Date), RFC 9111 section 5.1 (Age), RFC 8414 section 2, RFC 7636, RFC 9449 section 5.1,
+RFC 8705 section 3.3, RFC 9728 section 4 (`protected_resources`), RFC 8707.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ __all__ = ["check_clock", "check_metadata"]
 CLOCK, TOPIC, AUDIENCE = "clock", "metadata", "audience"
 NOTICEABLE = 5
 """Seconds of difference that a slow network explains."""
+MAX_DIGITS = 10
 MAX_LISTED = 20
 ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 OWN_ENDPOINTS = ("userinfo_endpoint", "token_endpoint", "introspection_endpoint", "jwks_uri")
@@ -52,10 +53,16 @@ def _ahead(look: Look) -> float | None:
     """Return by how many seconds the server's clock is ahead. A cache on the way says how old its answer is."""
     try:
         said: datetime = parsedate_to_datetime(look.headers["date"])
-        age = float(look.headers.get("age", "0"))
-        return said.timestamp() + age - look.answer.at
+        return said.timestamp() + _age(look) - look.answer.at
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
+
+
+def _age(look: Look) -> int:
+    """Return an `Age` in whole seconds; 0 where it is none, or longer than any cache keeps anything."""
+    age = look.headers.get("age", "")
+    is_number = age.isascii() and age.isdigit() and len(age) < MAX_DIGITS  # RFC 9111 section 1.2.2
+    return int(age) if is_number else 0
 
 
 # --- the metadata -----------------------------------------------------------------------------------------------------
@@ -87,7 +94,7 @@ def _on_endpoints(metadata: Mapping[str, object]) -> Iterator[Finding]:
 def _on_audience(trusted: TrustedIssuer, metadata: Mapping[str, object]) -> Iterator[Finding]:
     """Warn of an audience that is the server's own: such tokens are for the server, whoever holds them."""
     for name in OWN_ENDPOINTS:
-        if metadata.get(name) in trusted.settings.audiences:
+        if any(metadata.get(name) == audience for audience in trusted.settings.audiences):  # it may be no string
             yield problem(
                 AUDIENCE,
                 f"The audience is the server's own {name}; a token for that is not for your API.",
