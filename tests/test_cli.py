@@ -20,6 +20,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import httpx
@@ -35,6 +36,7 @@ from authz_middleware.cli.demo.scenarios import SECTIONS, Scenario
 from authz_middleware.cli.demo.servers import HOST, World, listen, running_world, serving
 from authz_middleware.cli.demo.table import PIPE_WIDTH, make_table
 
+ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "authz_middleware.cli"]
 ESCAPE = re.compile(r"\x1b\[[0-9;]*m")
 DIALECTS = ("access_token", "access_token_authz", "rfc9068_profile", "rfc9068_profile_authz")
@@ -100,6 +102,63 @@ def test_an_interruption_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> Non
     assert cli.main(["demo"]) == 130
 
 
+def test_an_interruption_while_a_command_is_imported_is_no_traceback() -> None:
+    program = """
+import sys
+class Interrupted:
+    def find_spec(self, name, path=None, target=None):
+        if name == "authz_middleware.cli.explain":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted())
+from authz_middleware.cli import main
+sys.exit(main(["--version"]))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+COMMAND_LINES = {
+    "demo": "demo",
+    "routes": "routes examples.starlette_app:app",
+    "explain": "explain --token-in-shell-history a.b",
+    "doctor": "doctor https://localhost:1/ --audience x",
+}
+
+
+def run_in_a_shell(arguments: str, redirection: str) -> subprocess.CompletedProcess[str]:
+    line = f"{shlex.join(COMMAND)} {arguments} {redirection}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        line, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("command", COMMAND_LINES)
+def test_an_output_that_cannot_be_written_is_one_sentence(command: str) -> None:
+    done = run_in_a_shell(COMMAND_LINES[command], ">/dev/full")
+    assert (done.returncode, done.stderr) == (2, "authz: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "redirection", "code"),
+    [
+        ("demo", ">&-", 0),
+        ("routes", ">&-", 0),
+        ("explain", ">&-", 1),
+        ("doctor", ">&-", 1),
+        ("routes no_module", ">&- 2>&-", 2),
+        ("routes no_module:app", ">&- 2>&-", 2),
+        ("doctor", "2>&-", 2),
+        ("doctor", "2>/dev/full", 2),
+    ],
+)
+def test_a_closed_output_is_nothing_to_print_on(command: str, redirection: str, code: int) -> None:
+    line = COMMAND_LINES[command] if command in COMMAND_LINES and redirection == ">&-" else command
+    done = run_in_a_shell(line, redirection)
+    assert (done.returncode, done.stderr) == (code, "")
+
+
 @pytest.mark.parametrize("name", ["fastapi", "rich", "uvicorn"])
 def test_without_its_extra_the_demo_says_what_to_install(name: str) -> None:
     program = f"""
@@ -113,7 +172,7 @@ from authz_middleware.cli import main
 sys.exit(main(["demo"]))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    line = f'authz demo needs {name}; install it, in a clone with: python -m pip install -e ".[demo]"\n'
+    line = f'authz demo: {name} is missing; install it, in a clone with: python -m pip install -e ".[demo]"\n'
     assert (done.returncode, done.stdout, done.stderr) == (2, "", line)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -14,7 +15,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authz_middleware.cli import terminal
-from authz_middleware.cli.terminal import Cell, Page, Style, complain, harmless, json_text, name_text, show, write_json
+from authz_middleware.cli.terminal import (
+    Cell,
+    NotWritten,
+    Page,
+    Style,
+    complain,
+    harmless,
+    json_text,
+    name_text,
+    show,
+    write_json,
+)
 
 TRICKS = {
     "escape sequence": "\x1b[2J\x1b[31mACCEPTED",
@@ -276,6 +288,42 @@ def test_a_reader_that_has_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(sys, "stdout", stdout)
         show(page())
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("on_terminal", [False, True])
+def test_an_output_that_is_full_is_told(on_terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.TextIOWrapper):
+        def write(self, _: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def isatty(self) -> bool:
+            return on_terminal
+
+    def full() -> Full:
+        return Full(io.FileIO(os.devnull, "w"), encoding="utf-8")
+
+    with full() as stdout, full() as stderr:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with pytest.raises(NotWritten) as refused:
+            show(page())
+        complain("explain", "no")  # nobody is left to tell
+        monkeypatch.undo()
+    assert str(refused.value) == "the output cannot be written: No space left on device"
+
+
+def test_a_closed_output_is_nothing_to_print_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("stdout", "stderr"):
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, name, None)
+            show(page())
+            write_json({})
+            complain("explain", "no", "origin\n")
+        captured = capsys.readouterr()
+        assert (captured.out == "") == (name == "stdout")
+        assert captured.err == ("" if name == "stderr" else "origin\nauthz explain: no\n")
 
 
 def test_a_complaint_is_one_harmless_line(capsys: pytest.CaptureFixture[str]) -> None:

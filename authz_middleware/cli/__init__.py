@@ -5,31 +5,39 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import NoReturn
 
-from . import demo, doctor, explain, routes
+from .terminal import NotWritten, complain
 
 __all__ = ["main"]
 
-USAGE_ERROR = 2
+UNUSABLE = 2
 INTERRUPTED = 130
-COMMANDS = (demo, routes, explain, doctor)
+COMMANDS = ("demo", "routes", "explain", "doctor")
 LONG = 16
 """Characters from which on something typed may be a token, and is not repeated."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Without a command: show the help."""
-    parser = _make_parser(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except NotWritten as error:
+        complain("", str(error))
+        return UNUSABLE
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = _make_parser(arguments)
     options = parser.parse_args(arguments)
     if options.run is None:
         parser.print_help(sys.stderr)
-        return USAGE_ERROR
-    try:
-        code: int = options.run(options)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return UNUSABLE
+    code: int = options.run(options)
     return code
 
 
@@ -38,8 +46,8 @@ def _make_parser(typed: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('authz_middleware')}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in COMMANDS:
-        command.register(commands)
+    for command in COMMANDS:  # imported here and not above: that takes its time, and may be interrupted
+        import_module(f".{command}", __name__).register(commands)
     return parser
 
 

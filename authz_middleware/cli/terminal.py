@@ -13,11 +13,26 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import IO, Any, TextIO
 
-__all__ = ["Cell", "Page", "Style", "complain", "harmless", "json_text", "name_text", "show", "write", "write_json"]
+__all__ = [
+    "Cell",
+    "NotWritten",
+    "Page",
+    "Style",
+    "complain",
+    "harmless",
+    "is_terminal",
+    "json_text",
+    "name_text",
+    "show",
+    "write",
+    "write_json",
+    "writing",
+]
 
 PIPE_WIDTH = 120
 INDENT, GAP = 2, 2
@@ -211,9 +226,13 @@ def _width(text: str) -> int:
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
+class NotWritten(Exception):
+    """Standard output does not take what is printed; one sentence says why."""
+
+
 def show(page: Page) -> None:
     """Print a page on standard output: as wide as the terminal, or wide enough for a pipe."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         write("\n".join(_plain(line) for line in page.lines(PIPE_WIDTH, folds=False)))
         return
     lines = page.lines(shutil.get_terminal_size().columns, folds=True)
@@ -221,17 +240,18 @@ def show(page: Page) -> None:
     if console is None:
         write("\n".join(map(_plain, lines)))
         return
-    for line in lines:
-        console.print(*_coloured(line), sep="", soft_wrap=True)
+    with writing(sys.stdout):
+        for line in lines:
+            console.print(*_coloured(line), sep="", soft_wrap=True)
 
 
 def write(text: str) -> None:
-    """Print whatever the output can take; a reader that has seen enough, such as `head`, is no error."""
-    try:
-        print(_encodable(text, sys.stdout.encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
+    """Print whatever the output can take.
+
+    Raises:
+        NotWritten: it takes nothing.
+    """
+    _print(text, sys.stdout)
 
 
 def write_json(document: object) -> None:
@@ -239,9 +259,38 @@ def write_json(document: object) -> None:
     write(json.dumps(document, indent=2))
 
 
-def complain(command: str, sentence: str) -> None:
-    """Print one line on standard error."""
-    print(_encodable(f"authz {command}: {harmless(sentence)}", sys.stderr.encoding), file=sys.stderr)
+def complain(command: str, sentence: str, origin: str = "") -> None:
+    """Print one line on standard error, below where an exception of an application's came from."""
+    name = f"authz {command}".rstrip()
+    with suppress(NotWritten):  # and nobody is left to tell
+        _print(f"{origin}{name}: {harmless(sentence)}", sys.stderr)
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Tell whether people look at a stream; None, as Python has a closed one, is none."""
+    return stream is not None and stream.isatty()
+
+
+@contextmanager
+def writing(stream: IO[str]) -> Iterator[None]:
+    """End well where a reader has seen enough, such as `head`.
+
+    Raises:
+        NotWritten: the stream takes nothing, as on a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # the interpreter flushes once more
+        if not isinstance(error, BrokenPipeError):
+            raise NotWritten(f"the output cannot be written: {error.strerror}") from None
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    """Print on a stream; a closed one is nothing to print on."""
+    if stream is not None:
+        with writing(stream):
+            print(_encodable(text, stream.encoding), file=stream, flush=True)
 
 
 def _plain(line: Line) -> str:

@@ -6,10 +6,11 @@ This module imports nothing that the extra `demo` brings, so that the command ca
 from __future__ import annotations
 
 import argparse
-import sys
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+from ..terminal import complain
 
 __all__ = ["register"]
 
@@ -35,10 +36,7 @@ def run(options: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
             raise
-        print(
-            f'authz demo needs {error.name}; install it, in a clone with: python -m pip install -e ".[demo]"',
-            file=sys.stderr,
-        )
+        complain("demo", f'{error.name} is missing; install it, in a clone with: python -m pip install -e ".[demo]"')
         return MISSING_EXTRA
     code: int = stage.run(port=options.port, issuer_port=options.issuer_port, serve=options.serve)
     return code

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ...policy import Access, Public
+from ..terminal import complain, is_terminal, writing
 from .play import play_all
 from .scenarios import SECTIONS, Scenario
 from .servers import World, running_world
@@ -28,18 +29,19 @@ def run(*, port: int = 0, issuer_port: int = 0, serve: bool = False) -> int:
     """Run the demo on standard output and return the exit code."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an output without UTF-8 shall get a plainer table, not a traceback
-    console = make_console(is_terminal=sys.stdout.isatty())
+    console = make_console(is_terminal=is_terminal(sys.stdout))
     with ExitStack() as running:
         try:
             world = running.enter_context(running_world(port=port, issuer_port=issuer_port))
         except OSError as error:
-            print(f"authz demo cannot listen on loopback: {error.strerror}", file=sys.stderr)
+            complain("demo", f"this machine does not let it listen on loopback: {error.strerror}")
             return FAILED
-        code = perform(world, console)
-        if serve:
-            with _until_signalled():
-                _invite(world, console)
-                Event().wait()
+        with writing(console.file):
+            code = perform(world, console)
+            if serve:
+                with _until_signalled():
+                    _invite(world, console)
+                    Event().wait()
         return code
 
 

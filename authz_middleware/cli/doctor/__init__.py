@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 from typing import Any
 
@@ -55,8 +54,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         report = asyncio.run(_examine(options))
     except NotUsable as error:
-        print(error.origin, end="", file=sys.stderr)
-        complain("doctor", str(error))
+        complain("doctor", str(error), error.origin)
         return UNUSABLE
     if options.json:
         write_json(document_of(report))

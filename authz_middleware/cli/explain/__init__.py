@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -86,8 +85,7 @@ def run(options: argparse.Namespace) -> int:
         explanation = _explain(options)
         output = partial(write_json, document_of(explanation)) if options.json else partial(show, page_of(explanation))
     except (NotUsable, ConfigurationError) as error:
-        print(getattr(error, "origin", ""), end="", file=sys.stderr)
-        complain("explain", str(error))
+        complain("explain", str(error), getattr(error, "origin", ""))
         return UNUSABLE
     output()
     return GOOD if explanation.is_good else NOT_GOOD

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from ...audit import Comparison, RouteEntry, RouteTable, compare, route_table
 from ...errors import ConfigurationError
 from ...routes import find_router
+from ..terminal import complain, write
 from .loading import NotLoaded, load
 
 __all__ = ["register"]
@@ -58,10 +57,10 @@ def run(options: argparse.Namespace) -> int:
         app = load(options.target, options.app_dir, is_factory=options.factory)
         table = _table(options.target, app)
     except NotLoaded as error:
-        print(f"{error.origin}authz routes: {error}", file=sys.stderr)
+        complain("routes", str(error), error.origin)
         return FAILED
     comparison = None if old is None else compare(old, table)
-    _print(_formatted(table if comparison is None else comparison, options.form))
+    write(_formatted(table if comparison is None else comparison, options.form))
     unguarded = table.unguarded if options.fail_on_unguarded else ()
     opened = comparison.opened if comparison is not None and options.fail_on_opened else ()
     return max(_name("unguarded", unguarded), _name("opened", [change.entry for change in opened]))
@@ -95,19 +94,9 @@ def _formatted(shown: RouteTable | Comparison, form: str) -> str:
     return {"json": shown.to_json, "markdown": shown.to_markdown}.get(form, shown.to_text)()
 
 
-def _print(text: str) -> None:
-    """Print whatever the output can take; a reader that has seen enough, such as `head`, is no error."""
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        print(text.encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more
-
-
 def _name(what: str, found: Sequence[RouteEntry]) -> int:
     """Name what was found on standard error and return the exit code."""
     if not found:
         return 0
-    print(f"authz routes: {what}: {', '.join(map(repr, found))}", file=sys.stderr)
+    complain("routes", f"{what}: {', '.join(map(repr, found))}")
     return FOUND
