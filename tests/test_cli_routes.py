@@ -237,6 +237,13 @@ def test_one_form_at_a_time(project: Write, capsys: pytest.CaptureFixture[str]) 
     assert "not allowed with" in capsys.readouterr().err
 
 
+def test_an_option_that_was_mistyped_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as done:
+        cli.main(["routes", "main:app", "--fail-on-unguardedd"])
+    assert done.value.code == 2
+    assert capsys.readouterr().err.endswith("error: unrecognized arguments: --fail-on-unguardedd\n")
+
+
 # --- where the application is -----------------------------------------------------------------------------------------
 
 

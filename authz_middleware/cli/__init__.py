@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from os.path import isfile  # unlike Path.is_file, it answers for names of any length
 from typing import NoReturn
 
 from .terminal import NotWritten, complain
@@ -16,6 +18,7 @@ __all__ = ["main"]
 UNUSABLE = 2
 INTERRUPTED = 130
 COMMANDS = ("demo", "routes", "explain", "doctor")
+OPTION = re.compile(r"--[a-z]+(?:-[a-z]+)*")
 LONG = 16
 """Characters from which on something typed may be a token, and is not repeated."""
 
@@ -33,12 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     parser = _make_parser(arguments)
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{_hint(options, unknown)}")
     if options.run is None:
         parser.print_help(sys.stderr)
         return UNUSABLE
     code: int = options.run(options)
     return code
+
+
+def _hint(options: argparse.Namespace, unknown: Sequence[str]) -> str:
+    """Say where a token belongs, if one was to be explained."""
+    words = [word for word in unknown if not word.startswith("-")]
+    if not words or not hasattr(options, "exposed"):
+        return ""
+    return f"; write --file {words[0]}" if isfile(words[0]) else "; pipe the token in, or pass --file"
 
 
 def _make_parser(typed: Sequence[str] = ()) -> argparse.ArgumentParser:
@@ -56,10 +69,20 @@ def _parser_class(typed: Sequence[str]) -> type[argparse.ArgumentParser]:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            pieces = {piece for word in typed for piece in (word, word.partition("=")[2]) if len(piece) >= LONG}
-            for piece in sorted(pieces, key=len, reverse=True):
-                message = message.replace(piece, "(not repeated here)")
-            is_token_in_place = "explain" not in typed or "(not repeated here)" not in message
-            super().error(message if is_token_in_place else f"{message}; pipe the token in, or pass --file")
+            choices = (str(choice) for action in self._actions for choice in action.choices or ())
+            known = (*self._option_string_actions, *choices)
+            for piece in _unsafe(typed):
+                if not any(piece in word for word in known):
+                    message = message.replace(piece, "(not repeated here)")
+            super().error(message)
 
     return Parser
+
+
+def _unsafe(typed: Sequence[str]) -> list[str]:
+    """Return what may be a token, the longest first: neither the name of an option nor that of a file."""
+    pieces = set()
+    for word in typed:
+        name, _, value = word.partition("=")
+        pieces |= {value} if OPTION.fullmatch(name) else {word, value}
+    return sorted((piece for piece in pieces if len(piece) >= LONG and not isfile(piece)), key=len, reverse=True)
