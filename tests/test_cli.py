@@ -137,7 +137,10 @@ def run_in_a_shell(arguments: str, redirection: str) -> subprocess.CompletedProc
 @pytest.mark.parametrize("command", COMMAND_LINES)
 def test_an_output_that_cannot_be_written_is_one_sentence(command: str) -> None:
     done = run_in_a_shell(COMMAND_LINES[command], ">/dev/full")
-    assert (done.returncode, done.stderr) == (2, "authz: the output cannot be written: No space left on device\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"authz {command}: the output cannot be written: No space left on device\n",
+    )
 
 
 @pytest.mark.parametrize(
@@ -315,7 +318,7 @@ def test_left_running_the_curl_lines_work_until_ctrl_c() -> None:
 
 def test_a_taken_port_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with listen(0) as taken:
-        assert cli.main(["demo", "--port", str(taken.getsockname()[1])]) == 1
+        assert cli.main(["demo", "--port", str(taken.getsockname()[1])]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert len(captured.err.splitlines()) == 1

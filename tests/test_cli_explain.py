@@ -29,6 +29,7 @@ from starlette.routing import Route
 from authz_middleware import AccessTokenValidator, TrustedIssuer, cli, policy
 from authz_middleware._jose import ALGORITHMS, MAX_TOKEN_BYTES, parse_jwk
 from authz_middleware.cli.demo.servers import listen, make_issuer_app, serving, url_of
+from authz_middleware.cli.endings import NotUsable
 from authz_middleware.cli.explain.examination import Examination, Mode, Trust, examine
 from authz_middleware.cli.explain.explanation import Explanation
 from authz_middleware.cli.explain.expressions import parse_policy
@@ -39,7 +40,6 @@ from authz_middleware.cli.explain.refusals import OWN, Case, facts, words_of
 from authz_middleware.cli.explain.steps import FAILS_AT, STEPS, State, Step, failed_step
 from authz_middleware.cli.explain.times import moment, span, utc
 from authz_middleware.cli.explain.verdicts import Answer, judge
-from authz_middleware.cli.trust import NotUsable
 from authz_middleware.dialects import DIALECTS, Dialect
 from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason, Refused
 from authz_middleware.explanations import EXPLANATIONS
@@ -1046,6 +1046,8 @@ def test_why_no_dialect_reads_a_token_is_said_also_where_nothing_is_verified(
             ["--app=main:app", "--no-rbac-enforced"],
             "with --app the application says all there is about its issuers; leave those arguments out",
         ),
+        (["--factory"], "--factory and --app-dir are about an application; add --app module:app"),
+        (["--app-dir=."], "--factory and --app-dir are about an application; add --app module:app"),
         (["--now=-1"], "--now takes seconds since 1970"),
         (["--now=nan"], "--now takes seconds since 1970"),
         (["--now=inf"], "--now takes seconds since 1970"),
@@ -1607,6 +1609,19 @@ def test_keys_from_a_file_take_the_place_of_an_application_s(
     assert explain(TOKEN, *AT_NOW, f"--jwks={jwks}").code == 0
     secret = LocalIssuer("https://shared.test/", key=SigningKey("HS256", private=b"x" * 32), clock=lambda: NOW)
     assert explain(secret.token("rfc9068"), *AT_NOW, f"--jwks={jwks}").code == 0
+
+
+def test_keys_from_a_file_say_nothing_where_every_issuer_has_a_secret(
+    project: Project, explain: ExplainCommand, jwks: str
+) -> None:
+    project('app = guarded(issuers=[TrustedIssuer("https://shared.test/", "https://api.test/", secret="x" * 32)])')
+    assert explain(TOKEN, *AT_NOW, f"--jwks={jwks}") == Shown(
+        2, "", "authz explain: main:app verifies with secret= alone, so --jwks has nothing to say; leave it out\n"
+    )
+
+
+def test_a_dialect_may_be_named_twice(offline: ExplainCommand) -> None:
+    assert offline(TOKEN, "--dialect=access_token_authz", "--dialect=access_token_authz").code == 0
 
 
 def test_an_application_s_limit_of_size_counts(project: Project, explain: ExplainCommand) -> None:

@@ -360,7 +360,7 @@ def test_an_exception_of_the_application_shows_where_it_comes_from(
     assert exception.endswith(last)
     assert sentence == "authz routes: importing main failed"
     assert shown in "\n".join(trace)
-    assert "cli/routes" not in captured.err
+    assert "authz_middleware/cli" not in captured.err
     assert "importlib" not in captured.err
     assert captured.out == ""
 
@@ -373,7 +373,7 @@ def test_an_exception_of_a_factory_shows_where_it_comes_from(
     error = capsys.readouterr().err
     assert 'main.py", line 2, in make_app' in error
     assert error.endswith("LookupError: no database\nauthz routes: calling main:make_app failed\n")
-    assert "cli/routes" not in error
+    assert "authz_middleware/cli" not in error
     assert cli.main(["routes", "main:more", "--factory"]) == 2
     error = capsys.readouterr().err
     assert "TypeError: more() missing 1 required positional argument: 'argument'" in error

@@ -11,12 +11,11 @@ from importlib.metadata import version
 from os.path import isfile  # unlike Path.is_file, it answers for names of any length
 from typing import NoReturn
 
-from .terminal import NotWritten, complain
+from .endings import Exit, NotUsable
+from .terminal import complain
 
 __all__ = ["main"]
 
-UNUSABLE = 2
-INTERRUPTED = 130
 COMMANDS = ("demo", "routes", "explain", "doctor")
 OPTION = re.compile(r"--[a-z]+(?:-[a-z]+)*")
 LONG = 16
@@ -28,21 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
-        return INTERRUPTED
-    except NotWritten as error:
-        complain("", str(error))
-        return UNUSABLE
+        return Exit.INTERRUPTED
 
 
-def _run(arguments: Sequence[str]) -> int:
+def _run(arguments: Sequence[str]) -> Exit:
     parser = _make_parser(arguments)
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{_hint(options, unknown)}")
     if options.run is None:
         parser.print_help(sys.stderr)
-        return UNUSABLE
-    code: int = options.run(options)
+        return Exit.UNUSABLE
+    try:
+        code: Exit = options.run(options)
+    except NotUsable as error:
+        complain(options.command, str(error), error.origin)
+        return Exit.UNUSABLE
     return code
 
 
@@ -58,7 +58,7 @@ def _make_parser(typed: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser = _parser_class(typed)(prog="authz", description="Resource-server enforcement for Starlette and FastAPI.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {version('authz_middleware')}")
     parser.set_defaults(run=None)
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for command in COMMANDS:  # imported here and not above: that takes its time, and may be interrupted
         import_module(f".{command}", __name__).register(commands)
     return parser

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import IO, Any, TextIO
 
+from .endings import NotUsable
+
 __all__ = [
     "Cell",
     "NotWritten",
@@ -226,7 +228,7 @@ def _width(text: str) -> int:
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
-class NotWritten(Exception):
+class NotWritten(NotUsable):
     """Standard output does not take what is printed; one sentence says why."""
 
 

@@ -21,14 +21,15 @@ from ..errors import ConfigurationError
 from ..issuers import TrustedIssuer
 from ..keys.fetch import MAX_BYTES
 from ..middleware import AuthzMiddleware
-from .routes.loading import NotLoaded, load
+from .endings import NotUsable
+from .loading import add_place_arguments, load
 
 __all__ = [
     "Application",
-    "NotUsable",
     "add_application_arguments",
     "add_trust_arguments",
-    "has_trust_arguments",
+    "check_application_arguments",
+    "is_target",
     "issuer_options",
     "load_application",
     "read_jwks",
@@ -48,14 +49,6 @@ TRUST_ARGUMENTS = (
     "groups_claim",
 )
 _TARGET = re.compile(r"[A-Za-z_][\w.]{0,99}:[A-Za-z_][\w.]{0,99}", re.ASCII)
-
-
-class NotUsable(Exception):
-    """The arguments cannot be meant; one sentence says why. `origin`: where an application's own error came from."""
-
-    def __init__(self, sentence: str, origin: str = "") -> None:
-        self.origin = origin
-        super().__init__(sentence)
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
@@ -90,15 +83,19 @@ def add_application_arguments(parser: argparse.ArgumentParser, text: str) -> Non
     """Add what leads to an application."""
     group = parser.add_argument_group("an application")
     group.add_argument("--app", metavar="module:app", help=text)
-    group.add_argument("--factory", action="store_true", help="it is a function that returns the application")
-    group.add_argument(
-        "--app-dir", type=Path, default=".", metavar="DIR", help="where its module is (default: the working directory)"
-    )
+    add_place_arguments(group)
 
 
-def has_trust_arguments(options: argparse.Namespace) -> bool:
-    """Tell whether anything was said about an issuer."""
-    return any(getattr(options, name) is not None for name in TRUST_ARGUMENTS)
+def check_application_arguments(options: argparse.Namespace) -> None:
+    """Refuse what an application says itself, and what is about an application where there is none.
+
+    Raises:
+        NotUsable: something of the kind was said.
+    """
+    if options.app is None and (options.factory or options.app_dir is not None):
+        raise NotUsable("--factory and --app-dir are about an application; add --app module:app")
+    if options.app is not None and any(getattr(options, name) is not None for name in TRUST_ARGUMENTS):
+        raise NotUsable("with --app the application says all there is about its issuers; leave those arguments out")
 
 
 # --- one issuer -------------------------------------------------------------------------------------------------------
@@ -107,7 +104,7 @@ def has_trust_arguments(options: argparse.Namespace) -> bool:
 def issuer_options(options: argparse.Namespace) -> dict[str, Any]:
     """Return the arguments as keyword arguments of `TrustedIssuer`; what was not said is left out."""
     said = {
-        "dialects": options.dialect,
+        "dialects": None if options.dialect is None else list(dict.fromkeys(options.dialect)),
         "first_party_clients": options.first_party_client,
         "third_party_clients": [] if options.no_third_party_clients else options.third_party_client,
         "rbac_enforced": options.rbac_enforced,
@@ -121,12 +118,15 @@ def trusted_issuer(issuer: str | None, options: argparse.Namespace, **more: Any)
     """Return the settings that the arguments say.
 
     Raises:
-        ConfigurationError: they cannot be meant, with every fault.
+        NotUsable: they cannot be meant, with every fault.
     """
     said = {**issuer_options(options), **more}
-    if options.auth0 is not None:
-        return TrustedIssuer.auth0(options.auth0, options.audience or (), **said)
-    return TrustedIssuer(issuer or "", options.audience or (), **said)
+    try:
+        if options.auth0 is not None:
+            return TrustedIssuer.auth0(options.auth0, options.audience or (), **said)
+        return TrustedIssuer(issuer or "", options.audience or (), **said)
+    except ConfigurationError as error:
+        raise NotUsable(str(error)) from None
 
 
 def read_jwks(path: Path) -> dict[str, object]:
@@ -153,11 +153,14 @@ def with_keys(trusted: TrustedIssuer, document: Mapping[str, object]) -> Trusted
     """Return settings with these keys in place of those that would be fetched. A shared secret stays.
 
     Raises:
-        ConfigurationError: none of the keys is usable under these settings.
+        NotUsable: none of the keys is usable under these settings.
     """
     if trusted.secret is not None:
         return trusted
-    return replace(trusted, keys=document, jwks_uri=None, fetch=None, key_settings=None)
+    try:
+        return replace(trusted, keys=document, jwks_uri=None, fetch=None, key_settings=None)
+    except ConfigurationError as error:
+        raise NotUsable(str(error)) from None
 
 
 def _reason(error: Exception) -> str:
@@ -197,18 +200,20 @@ class Application:
             raise NotUsable(f"{self.name}: {error}") from None
 
 
+def is_target(text: str) -> bool:
+    """Tell whether a text is `module:app`, and short enough to be repeated."""
+    return _TARGET.fullmatch(text) is not None
+
+
 def load_application(options: argparse.Namespace) -> Application:
     """Import the application of `--app` and find what guards it.
 
     Raises:
         NotUsable: it cannot be had, or nothing guards it.
     """
-    if not _TARGET.fullmatch(options.app):
+    if not is_target(options.app):
         raise NotUsable("--app takes module:app, such as main:app for the application `app` in main.py")
-    try:
-        app: Any = load(options.app, Path(options.app_dir), is_factory=options.factory)
-    except NotLoaded as error:
-        raise NotUsable(str(error), error.origin) from None
+    app: Any = load(options.app, options.app_dir, is_factory=options.factory)
     middlewares = _middlewares_of(app, options.app)
     if not middlewares:
         raise NotUsable(

@@ -10,12 +10,11 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from ..terminal import complain
+from ..endings import Exit, NotUsable
 
 __all__ = ["register"]
 
 EXTRA = ("fastapi", "rich", "uvicorn")
-MISSING_EXTRA = 2
 MAX_PORT = 65535
 
 
@@ -29,16 +28,21 @@ def register(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run the demo. 0: every answer was the expected one; 1: one was not, or a port is taken; 2: no extra."""
+def run(options: argparse.Namespace) -> Exit:
+    """Run the demo, and tell whether every answer was the expected one.
+
+    Raises:
+        NotUsable: the extra is not installed, or a port is taken.
+    """
     try:
         stage = _import_stage()
     except ModuleNotFoundError as error:
         if error.name not in EXTRA:
             raise
-        complain("demo", f'{error.name} is missing; install it, in a clone with: python -m pip install -e ".[demo]"')
-        return MISSING_EXTRA
-    code: int = stage.run(port=options.port, issuer_port=options.issuer_port, serve=options.serve)
+        raise NotUsable(
+            f'{error.name} is missing; install it, in a clone with: python -m pip install -e ".[demo]"'
+        ) from None
+    code: Exit = stage.run(port=options.port, issuer_port=options.issuer_port, serve=options.serve)
     return code
 
 

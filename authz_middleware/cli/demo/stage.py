@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from ...policy import Access, Public
-from ..terminal import complain, is_terminal, writing
+from ..endings import Exit, NotUsable
+from ..terminal import is_terminal, writing
 from .play import play_all
 from .scenarios import SECTIONS, Scenario
 from .servers import World, running_world
@@ -22,11 +23,13 @@ from .table import make_console, make_table
 
 __all__ = ["curl_lines", "perform", "run"]
 
-AS_EXPECTED, FAILED = 0, 1
 
+def run(*, port: int = 0, issuer_port: int = 0, serve: bool = False) -> Exit:
+    """Run the demo on standard output and return the exit code.
 
-def run(*, port: int = 0, issuer_port: int = 0, serve: bool = False) -> int:
-    """Run the demo on standard output and return the exit code."""
+    Raises:
+        NotUsable: a port is taken.
+    """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # an output without UTF-8 shall get a plainer table, not a traceback
     console = make_console(is_terminal=is_terminal(sys.stdout))
@@ -34,8 +37,7 @@ def run(*, port: int = 0, issuer_port: int = 0, serve: bool = False) -> int:
         try:
             world = running.enter_context(running_world(port=port, issuer_port=issuer_port))
         except OSError as error:
-            complain("demo", f"this machine does not let it listen on loopback: {error.strerror}")
-            return FAILED
+            raise NotUsable(f"this machine does not let it listen on loopback: {error.strerror}") from None
         with writing(console.file):
             code = perform(world, console)
             if serve:
@@ -45,7 +47,7 @@ def run(*, port: int = 0, issuer_port: int = 0, serve: bool = False) -> int:
         return code
 
 
-def perform(world: World, console: Console, sections: Sequence[Sequence[Scenario]] = SECTIONS) -> int:
+def perform(world: World, console: Console, sections: Sequence[Sequence[Scenario]] = SECTIONS) -> Exit:
     """Play the scenarios, show the table, and return the exit code."""
     _introduce(world, console)
     groups = play_all(world, sections)
@@ -55,7 +57,7 @@ def perform(world: World, console: Console, sections: Sequence[Sequence[Scenario
     outcomes = [outcome for group in groups for outcome in group]
     wrong = sum(not outcome.is_expected for outcome in outcomes)
     _conclude(len(outcomes), wrong, console)
-    return FAILED if wrong else AS_EXPECTED
+    return Exit.BAD if wrong else Exit.GOOD
 
 
 def _introduce(world: World, console: Console) -> None:

@@ -7,22 +7,21 @@ import asyncio
 import time
 from typing import Any
 
-from ...errors import ConfigurationError
-from ..terminal import complain, show, write_json
+from ..endings import Exit, NotUsable
+from ..terminal import show, write_json
 from ..trust import (
-    NotUsable,
     add_application_arguments,
     add_trust_arguments,
-    has_trust_arguments,
+    check_application_arguments,
+    is_target,
     load_application,
     trusted_issuer,
 )
-from .examination import Report, examine, examine_application, misconfigured
+from .examination import Report, examine, examine_application
 from .page import document_of, page_of
 
 __all__ = ["register"]
 
-WELL, ILL, UNUSABLE = 0, 1, 2
 DESCRIPTION = (
     "Look at an issuer as an application with these settings would: how it is found, what it calls itself, its keys, "
     "its clock, its metadata, and what the settings leave unsaid. Each finding says what to change, and where."
@@ -49,18 +48,18 @@ def register(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Examine and report. 0: all is well, or could be better; 1: there is a problem; 2: the arguments are at fault."""
-    try:
-        report = asyncio.run(_examine(options))
-    except NotUsable as error:
-        complain("doctor", str(error), error.origin)
-        return UNUSABLE
+def run(options: argparse.Namespace) -> Exit:
+    """Examine and report, and tell whether there is a problem.
+
+    Raises:
+        NotUsable: the arguments cannot be meant.
+    """
+    report = asyncio.run(_examine(options))
     if options.json:
         write_json(document_of(report))
     else:
         show(page_of(report))
-    return ILL if report.has_problem else WELL
+    return Exit.BAD if report.has_problem else Exit.GOOD
 
 
 async def _examine(options: argparse.Namespace) -> Report:
@@ -69,14 +68,18 @@ async def _examine(options: argparse.Namespace) -> Report:
         raise NotUsable(
             "say whom to look at, once: ISSUER with --audience API, --auth0 DOMAIN with it, or --app module:app"
         )
+    check_application_arguments(options)
     if options.app is not None:
-        if has_trust_arguments(options):
-            raise NotUsable("with --app the application says all there is about its issuers; leave those arguments out")
         return await examine_application(load_application(options), time.time)
+    _check_issuer(options.issuer)
     if options.audience is None:
         raise NotUsable("say what clients ask a token for: add --audience, the identifier of your API")
-    try:
-        trusted = trusted_issuer(options.issuer, options)
-    except ConfigurationError as error:
-        return misconfigured(error)
-    return Report((await examine((trusted,), time.time),))
+    return Report((await examine((trusted_issuer(options.issuer, options),), time.time),))
+
+
+def _check_issuer(issuer: str | None) -> None:
+    if issuer is None or "://" in issuer:
+        return
+    if is_target(issuer):
+        raise NotUsable(f"{issuer} is no URL; write --app {issuer}")
+    raise NotUsable("ISSUER is a URL; begin with https:// (on this machine, http:// will do)")

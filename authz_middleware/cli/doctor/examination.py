@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ...errors import ConfigurationError
 from ...issuers import TrustedIssuer
 from ...keys import KeySettings, as_fetch
 from ..trust import Application
 from .answers import Answers
 from .discovery import discover
-from .findings import Finding, Level, Where, problem
+from .findings import Finding, Level
 from .keys import check_keys
 from .server import check_clock, check_metadata
 from .settings import check_enforcement, check_resource, check_settings
 
-__all__ = ["Report", "Section", "examine", "examine_application", "misconfigured"]
+__all__ = ["Report", "Section", "examine", "examine_application"]
 
 Clock = Callable[[], float]
 
@@ -46,15 +45,6 @@ class Report:
     def has_problem(self) -> bool:
         """Whether something is wrong."""
         return any(finding.level is Level.PROBLEM for finding in self.findings)
-
-
-def misconfigured(error: ConfigurationError) -> Report:
-    """Return the report on settings with which no application starts. Nothing is fetched."""
-    findings = [
-        problem("settings", "No application starts with these settings.", fault, Where.APPLICATION)
-        for fault in error.faults
-    ]
-    return Report((Section("Settings", tuple(findings)),))
 
 
 async def examine(settings: tuple[TrustedIssuer, ...], clock: Clock) -> Section:

@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from ...errors import ConfigurationError
 from ...issuers import TrustedIssuer
 from ...policy import Policy
 from ...startup import check_policies
-from ..terminal import complain, show, write_json
+from ..endings import Exit, NotUsable
+from ..terminal import show, write_json
 from ..trust import (
     Application,
-    NotUsable,
     add_application_arguments,
     add_trust_arguments,
-    has_trust_arguments,
+    check_application_arguments,
     issuer_options,
     load_application,
     read_jwks,
@@ -37,7 +36,6 @@ from .page import page_of
 
 __all__ = ["register"]
 
-GOOD, NOT_GOOD, UNUSABLE = 0, 1, 2
 NOBODY = "https://nobody.invalid/"
 DESCRIPTION = (
     "Explain an access token from standard input: what each claim means, every step of its validation, what it grants "
@@ -79,16 +77,18 @@ def register(commands: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Explain a token. 0: it is good; 1: it is not; 2: the arguments cannot be meant."""
-    try:
-        explanation = _explain(options)
-        output = partial(write_json, document_of(explanation)) if options.json else partial(show, page_of(explanation))
-    except (NotUsable, ConfigurationError) as error:
-        complain("explain", str(error), getattr(error, "origin", ""))
-        return UNUSABLE
-    output()
-    return GOOD if explanation.is_good else NOT_GOOD
+def run(options: argparse.Namespace) -> Exit:
+    """Explain a token, and tell whether it is good.
+
+    Raises:
+        NotUsable: the arguments cannot be meant.
+    """
+    explanation = _explain(options)
+    if options.json:
+        write_json(document_of(explanation))
+    else:
+        show(page_of(explanation))
+    return Exit.GOOD if explanation.is_good else Exit.BAD
 
 
 def _explain(options: argparse.Namespace) -> Explanation:
@@ -107,8 +107,12 @@ async def _examine(credential: Credential, trusts: tuple[Trust, ...]) -> tuple[E
 
 def _check(policy: Policy, trust: Trust) -> None:
     """Refuse a policy that cannot be meant with these issuers."""
-    if trust.issuers:
+    if not trust.issuers:
+        return
+    try:
         check_policies([policy], trust.issuers)
+    except ConfigurationError as error:
+        raise NotUsable(str(error)) from None
 
 
 # --- whom to trust ----------------------------------------------------------------------------------------------------
@@ -132,8 +136,7 @@ def _check_arguments(options: argparse.Namespace) -> None:
     whom = [name for name in ("app", "issuer", "auth0") if getattr(options, name) is not None]
     if len(whom) > 1:
         raise NotUsable(f"--{whom[0]} and --{whom[1]} both say whom to trust; give one of them")
-    if options.app is not None and has_trust_arguments(options):
-        raise NotUsable("with --app the application says all there is about its issuers; leave those arguments out")
+    check_application_arguments(options)
     if not whom and (options.jwks is not None or options.audience is not None):
         raise NotUsable("--jwks and --audience need somebody to trust; add --issuer URL, --auth0 DOMAIN or --app")
     if options.now is not None and not 0 <= options.now < float("inf"):
@@ -143,7 +146,10 @@ def _check_arguments(options: argparse.Namespace) -> None:
 def _trusts_of(
     application: Application, jwks: dict[str, object] | None, options: argparse.Namespace
 ) -> Iterator[Trust]:
-    for issuers in dict.fromkeys(middleware.validator.issuers for middleware in application.middlewares):
+    settings = dict.fromkeys(middleware.validator.issuers for middleware in application.middlewares)
+    if jwks is not None and all(issuer.secret is not None for issuers in settings for issuer in issuers):
+        raise NotUsable(f"{application.name} verifies with secret= alone, so --jwks has nothing to say; leave it out")
+    for issuers in settings:
         used = issuers if jwks is None else tuple(with_keys(issuer, jwks) for issuer in issuers)
         yield replace(
             _trust(Mode.APPLICATION, used, options),

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from ... import policy
 from ...errors import ConfigurationError
 from ...policy import AccessRequest, Policy
-from ..trust import NotUsable
+from ..endings import NotUsable
 
 __all__ = ["parse_policy"]
 

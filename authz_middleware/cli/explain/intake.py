@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..._jose import MAX_TOKEN_BYTES
-from ..trust import NotUsable
+from ..endings import NotUsable
 
 __all__ = ["Credential", "read_credential"]
 

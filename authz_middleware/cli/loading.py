@@ -13,34 +13,34 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-__all__ = ["NotLoaded", "load"]
+from .endings import NotUsable
+
+__all__ = ["add_place_arguments", "load"]
 
 HERE = str(Path(__file__).parent)
 IMPORTLIB = (str(Path(importlib.__file__).parent), "<frozen importlib")
 
 
-class NotLoaded(Exception):
-    """There is no application to look at; one sentence says why.
-
-    `origin` shows where an exception inside the application came from; empty: the sentence says it all.
-    """
-
-    def __init__(self, sentence: str, origin: str = "") -> None:
-        self.origin = origin
-        super().__init__(sentence)
+def add_place_arguments(parser: Any) -> None:
+    """Add what says where an application is, besides its name."""
+    parser.add_argument("--factory", action="store_true", help="it is a function that returns the application")
+    parser.add_argument(
+        "--app-dir", type=Path, metavar="DIR", help="where its module is (default: the working directory)"
+    )
 
 
-def load(target: str, app_dir: Path, *, is_factory: bool) -> object:
+def load(target: str, app_dir: Path | None, *, is_factory: bool) -> object:
     """Import `module:app` and return the application. What its modules print goes to standard error.
 
     Raises:
-        NotLoaded: it cannot be had.
+        NotUsable: it cannot be had.
     """
     module_name, _, attribute = target.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
-        raise NotLoaded(f"{target!r} is no module:app; write main:app for the application `app` in main.py")
+        raise NotUsable(f"{target!r} is no module:app; write main:app for the application `app` in main.py")
+    app_dir = app_dir or Path()
     if not app_dir.is_dir():
-        raise NotLoaded(f"--app-dir {app_dir}: there is no such directory")
+        raise NotUsable(f"--app-dir {app_dir}: there is no such directory")
     sys.path.insert(0, str(app_dir.resolve()))
     importlib.invalidate_caches()
     with contextlib.redirect_stdout(sys.stderr):
@@ -52,7 +52,7 @@ def _module(name: str, app_dir: Path) -> ModuleType:
     try:
         module: ModuleType = _theirs(f"importing {name}", lambda: importlib.import_module(name))
     except ModuleNotFoundError as error:
-        raise NotLoaded(f"there is no module {error.name} in {app_dir}; say where it is with --app-dir") from None
+        raise NotUsable(f"there is no module {error.name} in {app_dir}; say where it is with --app-dir") from None
     return module
 
 
@@ -60,16 +60,16 @@ def _attribute(module: ModuleType, path: str) -> object:
     try:
         return reduce(getattr, path.split("."), module)
     except AttributeError:
-        raise NotLoaded(f"the module {module.__name__} has no {path}; write the name of the application") from None
+        raise NotUsable(f"the module {module.__name__} has no {path}; write the name of the application") from None
 
 
 def _made(target: str, factory: object) -> object:
     if not callable(factory):
-        raise NotLoaded(f"{target} is a {type(factory).__name__} and cannot be called; leave --factory out")
+        raise NotUsable(f"{target} is a {type(factory).__name__} and cannot be called; leave --factory out")
     app = _theirs(f"calling {target}", factory)
     if inspect.iscoroutine(app):
         app.close()
-        raise NotLoaded(f"{target} is a coroutine function; --factory takes a plain one")
+        raise NotUsable(f"{target} is a coroutine function; --factory takes a plain one")
     return app
 
 
@@ -77,7 +77,7 @@ def _theirs(what: str, call: Callable[[], Any]) -> Any:
     """Return what a call returns.
 
     Raises:
-        NotLoaded: it raised, or ended the process, and that came from the application.
+        NotUsable: it raised, or ended the process, and that came from the application.
         ModuleNotFoundError: the very module that was to be imported is not there.
     """
     try:
@@ -87,7 +87,7 @@ def _theirs(what: str, call: Callable[[], Any]) -> Any:
         if trace is None and isinstance(error, ModuleNotFoundError):
             raise
         origin = "".join(traceback.format_exception(type(error), error, trace))
-        raise NotLoaded(f"{what} failed", origin) from None
+        raise NotUsable(f"{what} failed", origin) from None
 
 
 def _from_theirs_on(trace: TracebackType | None) -> TracebackType | None:

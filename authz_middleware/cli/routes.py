@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ...audit import Comparison, RouteEntry, RouteTable, compare, route_table
-from ...errors import ConfigurationError
-from ...routes import find_router
-from ..terminal import complain, write
-from .loading import NotLoaded, load
+from ..audit import Comparison, RouteEntry, RouteTable, compare, route_table
+from ..errors import ConfigurationError
+from ..routes import find_router
+from .endings import Exit, NotUsable
+from .loading import add_place_arguments, load
+from .terminal import complain, write
 
 __all__ = ["register"]
 
-FOUND = 1
-FAILED = 2
 DESCRIPTION = (
     "List every route of a Starlette or FastAPI application: methods, path, who may call it, source line, and whether "
     "it is unguarded. The application is imported, not started."
@@ -33,10 +32,7 @@ def register(commands: Any) -> None:
     text = "list who may call which route of an application"
     parser = commands.add_parser("routes", help=text, description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("target", metavar="module:app", help="where the application is, such as main:app")
-    parser.add_argument("--factory", action="store_true", help="it is a function that returns the application")
-    parser.add_argument(
-        "--app-dir", type=Path, default=".", metavar="DIR", help="where its module is (default: the working directory)"
-    )
+    add_place_arguments(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", dest="form", action="store_const", const="json", help="print JSON")
     form.add_argument("--markdown", dest="form", action="store_const", const="markdown", help="print Markdown")
@@ -50,15 +46,15 @@ def register(commands: Any) -> None:
     parser.set_defaults(run=run, form="text")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print the table or the comparison. 0: done; 1: something was found that must not be; 2: there is no table."""
-    try:
-        old = _read(options.diff, is_needed=options.fail_on_opened)
-        app = load(options.target, options.app_dir, is_factory=options.factory)
-        table = _table(options.target, app)
-    except NotLoaded as error:
-        complain("routes", str(error), error.origin)
-        return FAILED
+def run(options: argparse.Namespace) -> Exit:
+    """Print the table or the comparison, and tell whether something was found that must not be.
+
+    Raises:
+        NotUsable: there is no table.
+    """
+    old = _read(options.diff, is_needed=options.fail_on_opened)
+    app = load(options.target, options.app_dir, is_factory=options.factory)
+    table = _table(options.target, app)
     comparison = None if old is None else compare(old, table)
     write(_formatted(table if comparison is None else comparison, options.form))
     unguarded = table.unguarded if options.fail_on_unguarded else ()
@@ -70,33 +66,33 @@ def _read(path: Path | None, *, is_needed: bool) -> RouteTable | None:
     """Return the table of an earlier run; None if there is none to compare with."""
     if path is None:
         if is_needed:
-            raise NotLoaded("--fail-on-opened needs something to compare with; add --diff OLD.JSON")
+            raise NotUsable("--fail-on-opened needs something to compare with; add --diff OLD.JSON")
         return None
     try:
         return RouteTable.from_json(path.read_bytes())
     except OSError as error:
-        raise NotLoaded(f"--diff {path} cannot be read: {error.strerror}") from None
+        raise NotUsable(f"--diff {path} cannot be read: {error.strerror}") from None
     except ConfigurationError as error:
-        raise NotLoaded(f"--diff {path}: {error}") from None
+        raise NotUsable(f"--diff {path}: {error}") from None
 
 
 def _table(target: str, app: object) -> RouteTable:
     if find_router(app) is None:
         hint = "; if it returns the application, add --factory" if callable(app) else ""
-        raise NotLoaded(f"{target} is a {type(app).__name__}, no Starlette or FastAPI application{hint}")
+        raise NotUsable(f"{target} is a {type(app).__name__}, no Starlette or FastAPI application{hint}")
     try:
         return route_table(app)
     except ConfigurationError as error:
-        raise NotLoaded(f"{target}: {error}") from None
+        raise NotUsable(f"{target}: {error}") from None
 
 
 def _formatted(shown: RouteTable | Comparison, form: str) -> str:
     return {"json": shown.to_json, "markdown": shown.to_markdown}.get(form, shown.to_text)()
 
 
-def _name(what: str, found: Sequence[RouteEntry]) -> int:
+def _name(what: str, found: Sequence[RouteEntry]) -> Exit:
     """Name what was found on standard error and return the exit code."""
     if not found:
-        return 0
+        return Exit.GOOD
     complain("routes", f"{what}: {', '.join(map(repr, found))}")
-    return FOUND
+    return Exit.BAD
