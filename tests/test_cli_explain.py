@@ -36,13 +36,13 @@ from authz_middleware.cli.explain.expressions import parse_policy
 from authz_middleware.cli.explain.intake import Credential
 from authz_middleware.cli.explain.meanings import CLAIMS, HEADER
 from authz_middleware.cli.explain.reading import ROWS
-from authz_middleware.cli.explain.refusals import OWN, Case, facts, words_of
+from authz_middleware.cli.explain.refusals import Case, change_of, why_of
 from authz_middleware.cli.explain.steps import FAILS_AT, STEPS, State, Step, failed_step
 from authz_middleware.cli.explain.times import moment, span, utc
 from authz_middleware.cli.explain.verdicts import Answer, judge
 from authz_middleware.dialects import DIALECTS, Dialect
 from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason, Refused
-from authz_middleware.explanations import EXPLANATIONS
+from authz_middleware.explanations import EXPLANATIONS, explanation_of
 from authz_middleware.policy import AUTHENTICATED, Policy, TokenRequest, conclude
 from authz_middleware.testing import LocalIssuer, SigningKey
 from authz_middleware.token import GrantRule, IssuerTrust
@@ -648,16 +648,16 @@ NO_TOKEN = {Reason.NO_CREDENTIALS, Reason.HEADER_SYNTAX, Reason.GRANT_MISSING, R
 
 def test_every_reason_a_token_can_meet_has_its_step_and_its_words() -> None:
     assert set(FAILS_AT) == set(Reason) - NO_TOKEN
-    assert set(OWN) | set(EXPLANATIONS) == {*FAILS_AT, Reason.ROUTE_UNDECORATED}
-    assert not set(OWN) & set(EXPLANATIONS)  # nothing is said in two ways
+    assert set(EXPLANATIONS) == {*FAILS_AT, Reason.ROUTE_UNDECORATED}
     assert set(STEPS) == set(Step)
     assert set(FAILS_AT.values()) == set(Step)  # every step can fail
 
 
 def test_words_are_sentences_without_the_field_s_jargon() -> None:
     jargon = re.compile(r"\b(JWT|JWS|JOSE|JWKS|payload|conformant|RFC|deserializ\w+|MUST)\b")
-    for words in map(words_of, FAILS_AT):
-        for sentence in (words.what, words.change):
+    for reason in FAILS_AT:
+        case = case_of(Refused(Code.INVALID_CLAIM, reason))
+        for sentence in (why_of(case), change_of(case)):
             assert sentence[0].isupper()
             assert sentence.endswith(".")
             assert not jargon.search(sentence)
@@ -665,6 +665,11 @@ def test_words_are_sentences_without_the_field_s_jargon() -> None:
         assert rule.what.endswith(".")
         assert not jargon.search(rule.what)
         assert not rule.source or re.fullmatch(r"RFC \d{4} sections? \d[\d. andto]*", rule.source)
+
+
+def case_of(refused: Refused) -> Case:
+    """Return a refusal of which nothing more is known."""
+    return Case(refused=refused, header={}, claims={}, issuers=(), trusted=None, dialects=(), now=NOW)
 
 
 @dataclass(frozen=True)
@@ -676,6 +681,10 @@ class Bad:
     token: str
     arguments: tuple[str, ...] = ()
     words: str = ""
+
+    @property
+    def claim(self) -> str | None:
+        return self.words.removeprefix("The claim is ").removesuffix(".") if "The claim is" in self.words else None
 
 
 OTHER = SigningKey(kid="nobody's")
@@ -706,7 +715,7 @@ BAD = [
         Reason.ISSUER_NOT_TRUSTED,
         Step.ISSUER,
         _claims(iss="https://evil.example/"),
-        words='It says "https://evil.example/"; trusted is https://issuer.test/.',
+        words='It says "https://evil.example/"; trusted is "https://issuer.test/".',
     ),
     Bad(
         Reason.ISSUER_NOT_TRUSTED,
@@ -720,19 +729,25 @@ BAD = [
         Reason.AUDIENCE_OF_ISSUER,
         Step.AUDIENCE,
         _claims(aud="https://issuer.test/api/v2/"),
-        words='It says "https://issuer.test/api/v2/"; this API is https://api.test/.',
+        words='It says "https://issuer.test/api/v2/"; this API is "https://api.test/".',
     ),
     Bad(
         Reason.AUDIENCE_OF_ISSUER,
         Step.AUDIENCE,
         _claims(aud="https://issuer.test/userinfo"),
-        words='It says "https://issuer.test/userinfo"; this API is https://api.test/.',
+        words='It says "https://issuer.test/userinfo"; this API is "https://api.test/".',
     ),
     Bad(
         Reason.AUDIENCE_NOT_OURS,
         Step.AUDIENCE,
         _claims(aud=["https://other.example/"]),
-        words='It says ["https://other.example/"]; this API is https://api.test/.',
+        words='It says ["https://other.example/"]; this API is "https://api.test/".',
+    ),
+    Bad(
+        Reason.AUDIENCE_NOT_OURS,
+        Step.AUDIENCE,
+        _claims(aud="https://api.test"),
+        words='this API is "https://api.test/". They differ in the slash at the end alone, and that counts.',
     ),
     Bad(
         Reason.ID_TOKEN_MARK,
@@ -795,8 +810,9 @@ def test_a_refusal_names_its_step_and_says_what_to_do(bad: Bad, offline: Explain
     document = shown.document
     assert (shown.code, document["outcome"], document["reason"]) == (1, "refused", bad.reason)
     assert_fails_at(bad.step, document)
-    assert document["why"].startswith(words_of(bad.reason).what)
-    assert document["change"] == words_of(bad.reason).change
+    words = explanation_of(bad.reason, bad.claim)
+    assert document["why"].startswith(f"{words.what.replace('t', 'T', 1)}.")
+    assert document["change"].lower() == f"{words.change}.".lower()
     assert bad.words in f"{document['why']} {document['change']}"
     assert document["grants"] is None or (document["grants"]["effective"], document["grants"]["verified"]) == (
         [],
@@ -806,6 +822,13 @@ def test_a_refusal_names_its_step_and_says_what_to_do(bad: Bad, offline: Explain
     assert text.startswith(f"REFUSED ({document['code']}). ")
     assert "ACCEPTED" not in text
     assert no_part_of(bad.token.removeprefix("DPoP "), shown)
+
+
+def test_a_token_without_an_audience_is_the_client_s_to_mend(offline: ExplainCommand) -> None:
+    document = offline(_claims(aud=None), "--json").document
+    assert document["why"] == "The token does not say which API it is for. The claim is aud."
+    assert document["change"].startswith("The client must name this API when it asks for a token")
+    assert offline(_claims(sub=None), "--json").document["change"].startswith("Set dialects= to what this API is")
 
 
 def assert_fails_at(step: Step, document: Any) -> None:
@@ -888,7 +911,7 @@ def test_a_key_that_is_not_named_among_several() -> None:
     assert found.refused is not None
     assert found.refused.reason is Reason.KEY_AMBIGUOUS
     none = examined(sign_raw(header_of(kid=None), ISSUER.claims()), (ISSUER.trusted(keys={"keys": []} | es_key()),))
-    assert none.why == "It was signed with a key that its issuer does not publish. It names no key."
+    assert none.why == "The token was signed with a key that its issuer does not publish. It names no key."
 
 
 def es_key() -> dict[str, Any]:
@@ -900,7 +923,8 @@ def test_an_audience_that_fits_two_settings() -> None:
     found = examined(_claims(aud=[ISSUER.audience, "https://other.example/"]), (one, other))
     assert found.refused is not None
     assert found.refused.reason is Reason.AUDIENCE_AMBIGUOUS
-    assert "this API is https://api.test/ or https://other.example/." in found.why
+    assert 'this API is "https://api.test/" or "https://other.example/".' in found.why
+    assert "differ in the slash" not in found.why
     assert found.trusted is None
 
 
@@ -949,8 +973,9 @@ def test_a_revoked_token_failed_at_the_last_step(reason: Reason) -> None:
 def test_nothing_is_missing_where_nothing_more_is_known(reason: Reason) -> None:
     """A refusal of an application's own key source may carry any reason, at any time."""
     refused = Refused(Code.INVALID_CLAIM, reason)
-    case = Case(refused=refused, header={}, claims={}, issuers=(), trusted=None, now=NOW)
-    assert "None" not in facts(case)
+    words = why_of(case_of(refused))
+    assert "None" not in words
+    assert "nothing" not in words or reason in {Reason.ALGORITHM_NOT_ALLOWED, Reason.TYPE_NOT_ALLOWED}
     assert failed_step(refused, None, has_allowed_type=False) in Step
     refused.issuer = refused.dialect = "of nobody"
     assert failed_step(refused, ISSUER.trusted(), has_allowed_type=False) in Step
@@ -1013,7 +1038,10 @@ def test_a_dialect_that_is_open_is_said_to_be(
 
 def test_a_token_of_no_dialect_is_still_shown(explain: ExplainCommand) -> None:
     shown = explain(compact({"alg": "RS256"}, {"hello": "world"}), '--policy="x"')
-    assert "Dialect: none reads this token\n  The token's type (typ) is not one that" in shown.out
+    assert (
+        "Dialect: none reads this token The token's type (typ) is not one that the allowed dialects write. It says "
+        "nothing; allowed is jwt (access_token) or"
+    ) in joined(shown.out)
     assert 'hello  "world"  the issuer\'s own; only policy.claim(…) looks at it' in shown.out
     assert "Nothing can be said: no dialect reads this token." in shown.out
     assert shown.code == 1
@@ -1024,8 +1052,8 @@ def test_a_token_of_no_dialect_is_still_shown(explain: ExplainCommand) -> None:
     ("claims", "words"),
     [
         ({"nonce": "n"}, "The token is an ID token: it tells the client who logged in, and lets nobody call an API."),
-        ({"azp": "one", "client_id": "other"}, "It names two different clients, in azp and in client_id."),
-        ({"scope": 1}, "One of its claims has a form that cannot be meant. The claim is scope."),
+        ({"azp": "one", "client_id": "other"}, "The token names two different clients, in azp and in client_id."),
+        ({"scope": 1}, "The token has a claim of a form that cannot be meant. The claim is scope."),
     ],
 )
 def test_why_no_dialect_reads_a_token_is_said_also_where_nothing_is_verified(
@@ -1675,6 +1703,20 @@ def test_an_application_s_own_error_shows_where_it_comes_from(project: Project, 
     assert shown.code == 2
     assert shown.err.endswith("ZeroDivisionError: division by zero\nauthz explain: importing main failed\n")
     assert no_part_of(TOKEN, shown)
+
+
+def test_what_an_application_says_no_argument_is_advised_for(
+    project: Project, explain: ExplainCommand, offline: ExplainCommand
+) -> None:
+    project("from dataclasses import replace\napp = guarded(issuers=[replace(trusted, first_party_clients=None)])")
+    for token, advised in (
+        (TOKEN, "Here --first-party-client or --no-third-party-clients says so."),
+        (ISSUER.token("rfc9068", scope="x"), "Here --dialect or --auth0 allows more."),
+    ):
+        assert advised in joined(offline(token, "--dialect=access_token_authz").out)
+        assert "Here --" not in joined(explain(token, *AT_NOW).out)
+    rbac = joined(offline(ISSUER.token("access_token", scope="x"), "--dialect=access_token").out)
+    assert "state rbac_enforced=True or False. Here --rbac-enforced or --no-rbac-enforced says so." in rbac
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------

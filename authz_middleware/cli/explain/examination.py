@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..._jose import DEFAULT_MAX_TOKEN_BYTES, UnverifiedToken, parse
-from ...dialects import check_type
+from ...dialects import AUTH0, RFC9068, Dialect, check_type
 from ...errors import Code, InvalidToken, Reason, Refused, Unavailable
 from ...issuers import TrustedIssuer
 from ...token import AccessToken
 from ...validator import AccessTokenValidator
 from .intake import Credential
 from .reading import Reading, read_claimed, read_verified
-from .refusals import Case, facts, words_of
+from .refusals import Case, change_of, why_of
 from .steps import Step, StepResult, failed_step, results
 
 __all__ = ["Examination", "Mode", "Outcome", "Trust", "examine"]
@@ -111,6 +111,12 @@ class Examination:
         return fitting[0] if len(fitting) == 1 else None
 
     @property
+    def allowed_dialects(self) -> tuple[Dialect, ...]:
+        """The dialects that are allowed; none where nobody has said."""
+        settings = self.trusted or (self.trust.assumed if self.trust.is_pinned else None)
+        return () if settings is None else settings.settings.dialects
+
+    @property
     def reading(self) -> Reading | None:
         """How the token reads, accepted or not; None where no dialect fits it."""
         found = self._read()
@@ -120,7 +126,7 @@ class Examination:
     def unreadable(self) -> str:
         """Why no dialect reads the token; empty if one does, or if it could not even be parsed."""
         found = self._read()
-        return self._words(found) if isinstance(found, InvalidToken) else ""
+        return why_of(self._case(found)) if isinstance(found, InvalidToken) else ""
 
     def _read(self) -> Reading | InvalidToken | None:
         trusted = self.trusted
@@ -146,12 +152,12 @@ class Examination:
     @property
     def why(self) -> str:
         """Why the token was refused; empty if it was not."""
-        return "" if self.refused is None else self._words(self.refused)
+        return "" if self.refused is None else why_of(self._case(self.refused))
 
     @property
     def change(self) -> str:
         """What to do about a refusal; empty if there was none."""
-        return "" if self.refused is None else words_of(self.refused.reason).change
+        return "" if self.refused is None else change_of(self._case(self.refused))
 
     @property
     def _failed_step(self) -> Step | None:
@@ -168,18 +174,17 @@ class Examination:
             return False
         return True
 
-    def _words(self, refused: Refused) -> str:
-        """Return what a refusal means for this token."""
-        case = Case(
+    def _case(self, refused: Refused) -> Case:
+        return Case(
             refused=refused,
             header=self.header,
             claims=self.claims,
             issuers=self.trust.issuers,
             trusted=self.trusted,
+            dialects=self.allowed_dialects or (*AUTH0, RFC9068),
             now=self.now,
             failure=self.failure,
         )
-        return " ".join(part for part in (words_of(refused.reason).what, facts(case)) if part)
 
 
 async def examine(credential: Credential, trust: Trust) -> Examination:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
-from ...dialects import Dialect
 from ...policy import Policy, TokenRequest
 from ..trust import Application
 from .examination import Examination, Outcome
@@ -72,7 +70,7 @@ class Explanation:
     def why_dialect(self) -> tuple[str, ...]:
         """The facts that tell the dialect; none where no dialect fits."""
         reading = self.reading
-        return () if reading is None else tuple(why_dialect(reading, self.main.header, self._allowed_dialects))
+        return () if reading is None else tuple(why_dialect(reading, self.main.header, self.main.allowed_dialects))
 
     @property
     def answer(self) -> PolicyAnswer | None:
@@ -107,11 +105,6 @@ class Explanation:
             return False
         answer = self.answer
         return self.policy is None or (answer is not None and answer.verdict.answer is Answer.ALLOWED)
-
-    @property
-    def _allowed_dialects(self) -> Collection[Dialect]:
-        trusted = self.main.trusted or (self.main.trust.assumed if self.main.trust.is_pinned else None)
-        return () if trusted is None else trusted.settings.dialects
 
     @property
     def _agrees(self) -> bool:

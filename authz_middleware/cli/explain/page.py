@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
-from ...policy import Access, Policy
+from ...errors import Reason
+from ...policy import Policy
+from ...token import GrantRule
 from ..terminal import Cell, Page, Style, json_text, name_text
 from .examination import Examination, Mode, Outcome
 from .explanation import Explanation
@@ -34,6 +37,14 @@ KEYS = {
     Mode.OFFLINE: ", with the keys of a file",
     Mode.APPLICATION: "",
 }
+ALLOW_MORE = "Here --dialect or --auth0 allows more."
+SAY_HERE: Mapping[GrantRule, str] = MappingProxyType(
+    {
+        GrantRule.SCOPES_RBAC_UNSTATED: "Here --rbac-enforced or --no-rbac-enforced says so.",
+        GrantRule.BOTH_CLIENT_UNSTATED: "Here --first-party-client or --no-third-party-clients says so.",
+    }
+)
+"""Which arguments say what a setting would; not of an application, which says it itself."""
 UNVERIFIED = (
     "NOT VERIFIED. Nobody has checked who wrote this token: everything it says may be made up, and nothing here says "
     "that it is valid."
@@ -54,7 +65,7 @@ def page_of(explanation: Explanation) -> Page:
     _add_dialect(page, explanation)
     page.title("Checks, in this order")
     page.table(_step_row(result) for result in examination.steps)
-    _add_grants(page, explanation.reading)
+    _add_grants(page, examination)
     _add_policy(page, explanation)
     _add_routes(page, explanation)
     if explanation.outcome is Outcome.UNVERIFIED:
@@ -74,10 +85,21 @@ def _add_verdict(page: Page, explanation: Explanation) -> None:
             word = "REFUSED" if outcome is Outcome.REFUSED else "CANNOT BE CHECKED"
             code = "" if examination.refused is None else f" ({examination.refused.code})"
             page.line(f"{word}{code}. {examination.why}", Style.ALARM)
-            page.text(f"What to do: {examination.change}")
+            page.text(f"What to do: {' '.join(_changes(examination))}")
     page.text(f"Looked at {utc(examination.now)}. {_trust(explanation)}", Style.FAINT)
     if explanation.disagreement:
         page.text(explanation.disagreement, Style.CAREFUL)
+
+
+def _changes(examination: Examination) -> Iterator[str]:
+    yield examination.change
+    refused = examination.refused
+    if _takes_arguments(examination) and refused is not None and refused.reason is Reason.TYPE_NOT_ALLOWED:
+        yield ALLOW_MORE
+
+
+def _takes_arguments(examination: Examination) -> bool:
+    return examination.trust.mode is not Mode.APPLICATION
 
 
 def _effect(reading: Reading | None) -> str:
@@ -146,7 +168,8 @@ def _step_row(result: StepResult) -> tuple[Cell, ...]:
 # --- what it is good for ----------------------------------------------------------------------------------------------
 
 
-def _add_grants(page: Page, reading: Reading | None) -> None:
+def _add_grants(page: Page, examination: Examination) -> None:
+    reading = examination.reading
     if reading is None:
         return
     lines = list(grant_lines(reading.grants))
@@ -155,7 +178,8 @@ def _add_grants(page: Page, reading: Reading | None) -> None:
     _add_rest(page, lines)
     if not lines:
         page.text("It carries none.")
-    page.text(f"Rule ({reading.row.letter}): {reading.why}")
+    here = SAY_HERE.get(reading.grants.rule, "") if _takes_arguments(examination) else ""
+    page.text(f"Rule ({reading.row.letter}): {reading.why} {here}".rstrip())
 
 
 def _grant_row(line: GrantLine, reading: Reading) -> tuple[Cell, ...]:
@@ -212,8 +236,4 @@ def _answer_words(reach: Reach) -> Iterator[str]:
         yield f"{reach.status} {reach.code}:" if reach.code else f"{reach.status}:"
     yield reach.verdict.why
     if reach.verdict.answer is not Answer.ALLOWED and isinstance(reach.entry.admits, Policy):
-        yield f"(it asks for {_access(reach.entry.admits)})"
-
-
-def _access(access: Access) -> str:
-    return repr(access)
+        yield f"(it asks for {reach.entry.admits!r})"

@@ -56,8 +56,7 @@ ROWS: Mapping[GrantRule, Row] = MappingProxyType(
         GrantRule.SCOPES_RBAC_UNSTATED: Row(
             "a",
             "This dialect has no permissions claim, so the scopes count. Whether the issuer gives a user only the "
-            "scopes that were assigned, nobody has said: state rbac_enforced=True or False (here --rbac-enforced or "
-            "--no-rbac-enforced).",
+            "scopes that were assigned, nobody has said: state rbac_enforced=True or False.",
         ),
         GrantRule.NONE_RBAC_OFF: Row(
             "a",
@@ -73,8 +72,7 @@ ROWS: Mapping[GrantRule, Row] = MappingProxyType(
             "b",
             "Nobody has said whether this client is your own, so it is read as somebody else's: a right counts only "
             "where the user has it (permissions) and the client was granted it, too (scope). If the client is your "
-            "own, state first_party_clients= or third_party_clients= (here --first-party-client or "
-            "--no-third-party-clients).",
+            "own, state first_party_clients= or third_party_clients=.",
         ),
         GrantRule.BOTH_CLIENT_UNNAMED: Row(
             "b", "The token names no client. So a right counts only where it stands in permissions and in scope."
