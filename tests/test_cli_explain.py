@@ -140,6 +140,23 @@ def test_the_token_may_be_encoded_as_shells_do(encoding: str, offline: ExplainCo
     assert offline(f"{TOKEN}\r\n".encode(encoding)).code == 0
 
 
+def test_a_dash_for_a_file_is_standard_input(offline: ExplainCommand) -> None:
+    assert offline(TOKEN, "--file", "-").code == 0
+
+
+def test_the_header_of_an_encrypted_token_is_shown(explain: ExplainCommand) -> None:
+    header = {"alg": "RSA-OAEP-256", "enc": "A256GCM", "kid": "their-key"}
+    shown = explain(five_parts(header), "--json")
+    assert [(m["name"], m["value"], m["meaning"]) for m in shown.document["header"]] == [
+        ("alg", "RSA-OAEP-256", "how the key of its encryption is encrypted"),
+        ("enc", "A256GCM", "how it is encrypted"),
+        ("kid", "their-key", "which key it was encrypted with"),
+    ]
+    assert no_part_of(five_parts(header), shown)
+    for token in ("é.b.c.d.e", "a.b.c.d.e", f"{compact([], {}).partition('.')[0]}.b.c.d.e", "0paque"):
+        assert explain(token, "--json").document["header"] == []
+
+
 def test_the_token_may_stand_in_a_file(offline: ExplainCommand, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"Bearer {TOKEN}\n", encoding="utf-8")
     assert offline("", "--file", str(tmp_path / "token")).code == 0
@@ -232,6 +249,8 @@ def test_a_usage_error_hides_nothing_but_what_may_be_a_token(
         (" \n", "no token was given; pipe it in, or pass --file"),
         ("Bearer", "no token was given; pipe it in, or pass --file"),
         ("Authorization: Bearer \n", "no token was given; pipe it in, or pass --file"),
+        (f"{TOKEN}\n{TOKEN}", "there is white space in the middle; pass one token, on one line"),
+        ("two words", "there is white space in the middle; pass one token, on one line"),
         (f'"{TOKEN}"', "the token stands in quotes; take them off (jq: with -r)"),
         (f"'{TOKEN}'", "the token stands in quotes; take them off (jq: with -r)"),
         (
@@ -406,7 +425,6 @@ Checks, in this order
   passed  It is written in exactly one of the dialects allowed. [RFC 8725 section 3.12]
   passed  It says whom it speaks for and is no ID token. [RFC 9068 sections 2.2 and 4]
   passed  It holds at this moment (exp, nbf, iat). [RFC 7519 sections 4.1.4 to 4.1.6]
-  passed  Its organization is let in (tenants=).
   passed  It needs no proof of a key (cnf). [RFC 7800 section 3.1]
   passed  Everything else, the grants above all, has the right form. [RFC 9068 section 2.2.3]
 
@@ -833,7 +851,7 @@ def test_a_token_without_an_audience_is_the_client_s_to_mend(offline: ExplainCom
 
 def assert_fails_at(step: Step, document: Any) -> None:
     """Check that every step before this one was passed, and none after it was reached."""
-    order: list[Step] = [name for name in Step if name is not Step.REVOCATION]
+    order: list[Step] = [name for name in Step if name not in {Step.REVOCATION, Step.TENANT}]
     at = order.index(step)
     expected = ["passed"] * at + ["failed"] + ["not_reached"] * (len(order) - at - 1)
     assert [(found["step"], found["state"]) for found in document["steps"]] == list(zip(order, expected, strict=True))
@@ -981,6 +999,23 @@ def test_nothing_is_missing_where_nothing_more_is_known(reason: Reason) -> None:
     assert failed_step(refused, ISSUER.trusted(), has_allowed_type=False) in Step
 
 
+def test_steps_that_are_not_asked_are_not_listed() -> None:
+    def steps(token: str, *issuers: TrustedIssuer) -> dict[Step, str]:
+        return {result.step: result.rule.what for result in examined(token, issuers).steps}
+
+    limited, secret = ISSUER.trusted(tenants=["org_1"]), ISSUER.trusted(keys=None, secret="x" * 32)
+    assert Step.TENANT not in steps(TOKEN, ISSUER.trusted())
+    assert Step.TENANT not in steps(TOKEN)
+    assert Step.TENANT in steps(_claims(org_id="org_1"), limited)
+    assert Step.TENANT in steps(_claims(iss="https://evil.example/"), limited)
+    of_a_key_source = FailingKeys(InvalidToken(Code.WRONG_TENANT, Reason.TENANT_NOT_ALLOWED))
+    assert Step.TENANT in steps(TOKEN, ISSUER.trusted(keys=of_a_key_source))
+    named, known = "The issuer publishes the key it names (kid).", "The key it was signed with is known."
+    assert steps(TOKEN, ISSUER.trusted())[Step.KEY] == steps("0paque", ISSUER.trusted())[Step.KEY] == named
+    assert steps(sign_raw(header_of(kid=None), ISSUER.claims()), ISSUER.trusted())[Step.KEY] == known
+    assert steps(TOKEN, secret)[Step.KEY] == known
+
+
 # --- nobody to trust --------------------------------------------------------------------------------------------------
 
 
@@ -1043,7 +1078,8 @@ def test_a_token_of_no_dialect_is_still_shown(explain: ExplainCommand) -> None:
         "nothing; allowed is jwt (access_token) or"
     ) in joined(shown.out)
     assert 'hello  "world"  the issuer\'s own; only policy.claim(…) looks at it' in shown.out
-    assert "Nothing can be said: no dialect reads this token." in shown.out
+    assert "  no  The token is not accepted, so no policy is met.\n" in shown.out
+    assert "If it were accepted" not in shown.out
     assert shown.code == 1
 
 
@@ -1391,7 +1427,7 @@ def test_one_decision(text: str, answer: str, code: int, offline: ExplainCommand
 def test_what_only_a_request_can_tell_is_named(offline: ExplainCommand) -> None:
     text = '("delete:orders" & check(owns)) | (check(other) & tenant(path_param("org"))) | check(third)'
     shown = offline(TOKEN, "--policy", text)
-    assert "  depends  that depends on check(third), which only the request can tell\n" in shown.out
+    assert "  depends  only the request can tell whether check(third) holds\n" in shown.out
     document = offline(TOKEN, "--policy", text, "--json").document
     assert document["policy"]["depends_on"] == ["check(third)"]
 
@@ -1408,6 +1444,32 @@ def test_a_term_about_another_issuer_is_never_open() -> None:
     assert judge(elsewhere, request).answer is Answer.REFUSED
     several = TokenRequest(replace(request.token, trust=IssuerTrust(among_several=True)))
     assert judge(policy.subject(policy.path_param("user")), several).answer is Answer.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("asked", "claims", "is_open"),
+    [
+        (policy.claim("org_id", equals=policy.path_param("x")), {"org_id": "org_1"}, True),
+        (policy.claim("org_id", equals=policy.path_param("x")), {}, False),
+        (policy.claim("org_id", equals=policy.path_param("x")), {"org_id": None}, False),
+        (policy.claim(("a", "b"), equals=policy.path_param("x")), {"a": {"b": 1}}, True),
+        (policy.claim(("a", "b"), equals=policy.path_param("x")), {"a": 1}, False),
+        (policy.claim(("a", "b"), equals=policy.path_param("x")), {"a": {"b": {}}}, False),
+        (policy.claim("orgs", contains=policy.path_param("x")), {"orgs": ["org_1"]}, True),
+        (policy.claim("orgs", contains=policy.path_param("x")), {"orgs": []}, False),
+        (policy.claim("orgs", contains=policy.path_param("x")), {"orgs": "org_1"}, False),
+        (policy.claim("orgs", equals=policy.path_param("x")), {"orgs": ["org_1"]}, False),
+        (policy.subject(policy.path_param("x")), {}, True),
+        (policy.client(policy.path_param("x")), {}, True),
+        (policy.tenant(policy.path_param("x")), {"org_id": "org_1"}, True),
+        (policy.tenant(policy.path_param("x")), {}, False),
+        (policy.tenant("org_1"), {"org_id": "org_2"}, False),
+    ],
+    ids=str,
+)
+def test_what_a_token_does_not_say_no_request_makes_up_for(asked: Policy, claims: Any, is_open: bool) -> None:
+    verdict = judge(asked, TokenRequest(accepted_token(**claims)))
+    assert verdict.answer is (Answer.UNKNOWN if is_open else Answer.REFUSED)
 
 
 @given(POLICIES, st.lists(st.sampled_from(["a", "b", "a:b"]), max_size=3))
@@ -1495,9 +1557,9 @@ def test_which_routes_a_token_reaches(project: Project, explain: ExplainCommand)
         yes GET /read the policy is met ('read:orders' is in scope and permissions)
         yes POST /ship the policy is met ('ship:orders' is in permissions)
         no DELETE /delete/{id} 403 insufficient_scope: WHY_NOT (it asks for 'delete:orders')
-        depends GET /mine/{id} that depends on check(owns), which only the request can tell (it asks for check(owns))
-        depends GET /orgs/{org} that depends on claim('org_id', equals=path_param('org'),
-            issuer='https://issuer.test/'), which only the request can tell
+        depends GET /mine/{id} only the request can tell whether check(owns) holds (it asks for check(owns))
+        no GET /orgs/{org} 403 insufficient_scope: claim('org_id', equals=path_param('org'),
+            issuer='https://issuer.test/') does not hold for this token and this request
             (it asks for claim('org_id', equals=path_param('org'), issuer='https://issuer.test/'))
         yes GET /me the policy is met
         yes GET /health the route is public
@@ -1536,6 +1598,9 @@ def test_whether_a_token_was_revoked_only_the_application_can_tell(project: Proj
     )
     shown = explain(TOKEN, *AT_NOW)
     assert shown.code == 0
+    assert joined(shown.out).startswith(
+        "ACCEPTED, but whether it is revoked was not asked (revoked=). It grants read:orders, ship:orders."
+    )
     assert "not checked The application does not call it revoked (revoked=); only the application can tell." in joined(
         shown.out
     )
@@ -1791,13 +1856,18 @@ SAMPLES = [TOKEN, "0paque", ISSUER.token("rfc9068"), *(bad.token for bad in BAD)
 @pytest.mark.parametrize("token", SAMPLES)
 def test_json_keeps_its_schema(token: str, offline: ExplainCommand, explain: ExplainCommand, project: Project) -> None:
     project("app = guarded()")
-    for shown in (
-        offline(token, "--json", '--policy="read:orders"'),
-        explain(token, "--json"),
-        explain(token, *AT_NOW, "--json"),
+    asked = ["--json", '--policy="read:orders"']
+    for shown, is_asked in (
+        (offline(token, *asked), True),
+        (explain(token, "--json"), False),
+        (explain(token, *AT_NOW, *asked), True),
     ):
         assert shown.err == ""
         validate(shown.document, SCHEMA)
+        assert (shown.document["policy"] is not None) == is_asked
+        assert (
+            not is_asked or shown.document["outcome"] == "accepted" or shown.document["policy"]["answer"] == "refused"
+        )
         assert is_harmless(shown.out.replace("\n", ""))
 
 

@@ -58,7 +58,7 @@ def register(commands: Any) -> None:
         allow_abbrev=False,  # a token must not be taken from an option that merely begins like the long one
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--file", type=Path, metavar="FILE", help="read the token from a file")
+    source.add_argument("--file", type=Path, metavar="FILE", help="read the token from a file; -: from standard input")
     source.add_argument(
         "--token-in-shell-history",
         dest="exposed",

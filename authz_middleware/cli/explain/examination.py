@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ..._jose import DEFAULT_MAX_TOKEN_BYTES, UnverifiedToken, parse
+from ..._jose import DEFAULT_MAX_TOKEN_BYTES, UnverifiedToken, parse, parse_json
 from ...dialects import AUTH0, RFC9068, Dialect, check_type
 from ...errors import Code, InvalidToken, Reason, Refused, Unavailable
 from ...issuers import TrustedIssuer
@@ -17,7 +18,7 @@ from ...validator import AccessTokenValidator
 from .intake import Credential
 from .reading import Reading, read_claimed, read_verified
 from .refusals import Case, change_of, why_of
-from .steps import Step, StepResult, failed_step, results
+from .steps import KEY_NOT_NAMED, State, Step, StepResult, failed_step, results
 
 __all__ = ["Examination", "Mode", "Outcome", "Trust", "examine"]
 
@@ -71,18 +72,23 @@ class Examination:
 
     Attributes:
         trust: that trust. now: the moment it was looked at.
+        header: what its header says; nothing if that cannot be read.
         unverified: the token as it was parsed, if it could be.
         accepted: the token as the validator accepted it, if it did. refused: why not.
-        trusted: the settings it fell under, if it came that far.
+        trusted: the settings the token falls under by what it says of its issuer and audience, if those of one issuer.
+        found: how it reads, accepted or not; or why no dialect reads it; None if it could not even be parsed.
         failure: one word for why the keys were not had.
     """
 
     trust: Trust
     now: float
+    header: Mapping[str, object]
     unverified: UnverifiedToken | None
-    accepted: AccessToken | None = None
-    refused: Refused | None = None
-    failure: str | None = None
+    accepted: AccessToken | None
+    refused: Refused | None
+    trusted: TrustedIssuer | None
+    found: Reading | InvalidToken | None
+    failure: str | None
 
     @property
     def outcome(self) -> Outcome:
@@ -92,23 +98,9 @@ class Examination:
         return Outcome.UNVERIFIED if self.accepted is None else Outcome.ACCEPTED
 
     @property
-    def header(self) -> Mapping[str, object]:
-        """What its header says; nothing if the token could not be parsed."""
-        return {} if self.unverified is None else self.unverified.header
-
-    @property
     def claims(self) -> Mapping[str, object]:
         """What it says, whoever wrote that; nothing if the token could not be parsed."""
         return {} if self.unverified is None else self.unverified.claims
-
-    @property
-    def trusted(self) -> TrustedIssuer | None:
-        """The settings the token falls under by what it says of its issuer and audience."""
-        claims = self.claims
-        audience = claims.get("aud")
-        values = {value for value in (audience if isinstance(audience, list) else [audience]) if isinstance(value, str)}
-        fitting = [i for i in self.trust.issuers if i.issuer == claims.get("iss") and values & i.settings.audiences]
-        return fitting[0] if len(fitting) == 1 else None
 
     @property
     def allowed_dialects(self) -> tuple[Dialect, ...]:
@@ -118,36 +110,34 @@ class Examination:
 
     @property
     def reading(self) -> Reading | None:
-        """How the token reads, accepted or not; None where no dialect fits it."""
-        found = self._read()
-        return found if isinstance(found, Reading) else None
+        """How the token reads; None where no dialect fits it."""
+        return self.found if isinstance(self.found, Reading) else None
 
     @property
     def unreadable(self) -> str:
         """Why no dialect reads the token; empty if one does, or if it could not even be parsed."""
-        found = self._read()
-        return why_of(self._case(found)) if isinstance(found, InvalidToken) else ""
-
-    def _read(self) -> Reading | InvalidToken | None:
-        trusted = self.trusted
-        if self.accepted is not None and trusted is not None:
-            return read_verified(self.accepted, trusted)
-        if self.unverified is None:
-            return None
-        return read_claimed(
-            self.unverified,
-            trusted or self.trust.assumed,
-            is_pinned=trusted is not None or self.trust.is_pinned,
-            among_several=len({issuer.issuer for issuer in self.trust.issuers}) > 1,
-        )
+        return why_of(self._case(self.found)) if isinstance(self.found, InvalidToken) else ""
 
     @property
     def steps(self) -> Iterator[StepResult]:
-        """Every step of validation and what became of it."""
+        """Every step of validation that is asked here, and what became of it."""
         until = Step.FORM if self.outcome is Outcome.UNVERIFIED else Step.GRANTS
         for result in results(self._failed_step, until=until):
-            if result.step is not Step.REVOCATION or self.trust.asks_revoked:
+            if result.step is Step.KEY and not self._names_key:
+                yield replace(result, rule=KEY_NOT_NAMED)
+            elif result.state is State.FAILED or self._asks(result.step):
                 yield result
+
+    def _asks(self, step: Step) -> bool:
+        """Tell whether a step is one here: two of them are only where an application asks for them."""
+        settings = self.trust.issuers if self.trusted is None else (self.trusted,)
+        is_limited = any(issuer.settings.tenants is not None for issuer in settings)
+        return {Step.TENANT: is_limited, Step.REVOCATION: self.trust.asks_revoked}.get(step, True)
+
+    @property
+    def _names_key(self) -> bool:
+        has_secret = self.trusted is not None and self.trusted.secret is not None
+        return self.unverified is None or ("kid" in self.header and not has_secret)
 
     @property
     def why(self) -> str:
@@ -190,21 +180,22 @@ class Examination:
 async def examine(credential: Credential, trust: Trust) -> Examination:
     """Put a token to the validator; where nobody is named to trust, to its parser alone."""
     now = trust.clock()
-    unverified, malformed = _parsed(credential, trust)
-    if malformed is not None or not trust.issuers:
-        return Examination(trust=trust, now=now, unverified=unverified, refused=malformed)
-    validator = AccessTokenValidator(
-        trust.issuers, max_token_bytes=trust.max_token_bytes, max_cached_tokens=0, clock=lambda: now
+    unverified, refused = _parsed(credential, trust)
+    accepted, failure = None, None
+    if refused is None and trust.issuers:
+        accepted, refused, failure = await _validated(credential.token, trust, now)
+    trusted = None if unverified is None else _settings_of(unverified, trust.issuers)
+    return Examination(
+        trust=trust,
+        now=now,
+        header=_encrypted_header(credential.token, refused) if unverified is None else unverified.header,
+        unverified=unverified,
+        accepted=accepted,
+        refused=refused,
+        trusted=trusted,
+        found=None if unverified is None else _read(unverified, accepted, trusted, trust),
+        failure=failure,
     )
-    try:
-        with _silent():
-            accepted = await validator.validate(credential.token)
-    except Refused as refused:
-        failure = _failure(validator, refused)
-        return Examination(trust=trust, now=now, unverified=unverified, refused=refused, failure=failure)
-    finally:
-        await validator.aclose()
-    return Examination(trust=trust, now=now, unverified=unverified, accepted=accepted)
 
 
 def _parsed(credential: Credential, trust: Trust) -> tuple[UnverifiedToken | None, Refused | None]:
@@ -218,10 +209,52 @@ def _parsed(credential: Credential, trust: Trust) -> tuple[UnverifiedToken | Non
     return unverified, refused
 
 
-def _failure(validator: AccessTokenValidator, refused: Refused) -> str | None:
-    """Return one word for why an issuer's keys could not be had."""
-    errors = (status.last_error for issuer, status in validator.status() if issuer == refused.issuer)
-    return next((error for error in errors if error is not None), None)
+async def _validated(token: str, trust: Trust, now: float) -> tuple[AccessToken | None, Refused | None, str | None]:
+    """Return the token as it was accepted, or the refusal, and one word for why its keys could not be had."""
+    validator = AccessTokenValidator(
+        trust.issuers, max_token_bytes=trust.max_token_bytes, max_cached_tokens=0, clock=lambda: now
+    )
+    try:
+        with _silent():
+            return await validator.validate(token), None, None
+    except Refused as refused:
+        errors = (status.last_error for issuer, status in validator.status() if issuer == refused.issuer)
+        return None, refused, next((error for error in errors if error is not None), None)
+    finally:
+        await validator.aclose()
+
+
+def _settings_of(unverified: UnverifiedToken, issuers: Iterable[TrustedIssuer]) -> TrustedIssuer | None:
+    """Return the settings a token falls under, if those of one issuer fit and no others do."""
+    audience = unverified.claims.get("aud")
+    values = {value for value in (audience if isinstance(audience, list) else [audience]) if isinstance(value, str)}
+    fitting = [i for i in issuers if i.issuer == unverified.claims.get("iss") and values & i.settings.audiences]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _read(
+    unverified: UnverifiedToken, accepted: AccessToken | None, trusted: TrustedIssuer | None, trust: Trust
+) -> Reading | InvalidToken:
+    if accepted is not None and trusted is not None:
+        return read_verified(accepted, trusted)
+    return read_claimed(
+        unverified,
+        trusted or trust.assumed,
+        is_pinned=trusted is not None or trust.is_pinned,
+        among_several=len({issuer.issuer for issuer in trust.issuers}) > 1,
+    )
+
+
+def _encrypted_header(token: str, refused: Refused | None) -> Mapping[str, object]:
+    """Return the header of an encrypted token, which is not encrypted (RFC 7516 section 3); nothing of any other."""
+    if refused is None or refused.reason not in {Reason.ENCRYPTED, Reason.OPAQUE}:
+        return {}
+    head = token.partition(".")[0]
+    try:
+        header = parse_json(urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 @contextmanager

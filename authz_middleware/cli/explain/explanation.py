@@ -56,7 +56,7 @@ class Explanation:
     @property
     def header(self) -> tuple[Member, ...]:
         """The header's members; none if the token could not be parsed."""
-        return explain_header(self.main.header)
+        return explain_header(self.main.header, is_encrypted=self.main.unverified is None)
 
     @property
     def claims(self) -> tuple[Member, ...]:
@@ -74,11 +74,12 @@ class Explanation:
 
     @property
     def answer(self) -> PolicyAnswer | None:
-        """The answer to the policy, by what the token says."""
-        reading = self.reading
-        if self.policy is None or reading is None:
+        """The answer to the policy, by what the token says; None where none was asked."""
+        if self.policy is None:
             return None
-        return PolicyAnswer(self.policy, judge(self.policy, TokenRequest(reading.token)))
+        if self.reading is None:
+            return PolicyAnswer(self.policy, Verdict(Answer.REFUSED, "no dialect reads this token"))
+        return PolicyAnswer(self.policy, judge(self.policy, TokenRequest(self.reading.token)))
 
     @property
     def routes(self) -> tuple[Reach, ...] | None:

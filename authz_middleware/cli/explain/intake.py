@@ -16,8 +16,10 @@ from ..endings import NotUsable
 
 __all__ = ["Credential", "read_credential"]
 
+JWS_DOTS = 2
 MAX_INPUT = 2 * MAX_TOKEN_BYTES
 """Bytes that are read; what is longer is no token, whatever stands around it."""
+STANDARD_INPUT = Path("-")
 TERMINAL_LINE = 4095
 """Characters a terminal hands over in one line."""
 _PRESENTED = re.compile(r"(?:authorization:\s*)?(?:(bearer|dpop)\s+)?(.*)", re.IGNORECASE | re.DOTALL)
@@ -39,7 +41,7 @@ def read_credential(options: argparse.Namespace) -> Credential:
     """
     if options.exposed is not None:
         text = options.exposed
-    elif options.file is not None:
+    elif options.file is not None and options.file != STANDARD_INPUT:
         text = _from_file(options.file)
     else:
         text = _from_standard_input()
@@ -88,6 +90,8 @@ def _unwrapped(text: str) -> Credential:
         raise NotUsable("that is JSON, such as the answer of a token endpoint; pass the value of access_token alone")
     presented = _PRESENTED.fullmatch(text)
     scheme, token = presented.groups() if presented else (None, text)
+    if len(token.split()) > 1 and token.count(".") != JWS_DOTS:  # else the parser says what came in
+        raise NotUsable("there is white space in the middle; pass one token, on one line")
     if token.lower() in {"", "bearer", "dpop"}:
         raise NotUsable("no token was given; pipe it in, or pass --file")
     return Credential(token, (scheme or "bearer").lower())

@@ -33,6 +33,15 @@ HEADER: Mapping[str, str] = MappingProxyType(
         "x5t#S256": "the certificate it was signed with, as a digest; not used",
     }
 )
+ENCRYPTED_HEADER: Mapping[str, str] = MappingProxyType(
+    {
+        **HEADER,
+        "alg": "how the key of its encryption is encrypted",
+        "kid": "which key it was encrypted with",
+        "enc": "how it is encrypted",
+        "zip": "how it is compressed",
+    }
+)
 
 CLAIMS: Mapping[str, str] = MappingProxyType(
     {
@@ -90,9 +99,10 @@ class Member:
     when: str | None = None
 
 
-def explain_header(header: Mapping[str, object]) -> tuple[Member, ...]:
+def explain_header(header: Mapping[str, object], *, is_encrypted: bool = False) -> tuple[Member, ...]:
     """Return the header's members with what they mean."""
-    return tuple(Member(name, value, HEADER.get(name, "ignored")) for name, value in header.items())
+    meanings = ENCRYPTED_HEADER if is_encrypted else HEADER
+    return tuple(Member(name, value, meanings.get(name, "ignored")) for name, value in header.items())
 
 
 def explain_claims(

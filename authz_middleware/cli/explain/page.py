@@ -16,7 +16,7 @@ from .reach import Reach
 from .reading import CLAIMS, GrantLine, Reading, grant_lines
 from .steps import State, StepResult
 from .times import utc
-from .verdicts import Answer, Verdict
+from .verdicts import Answer
 
 __all__ = ["page_of"]
 
@@ -78,7 +78,8 @@ def _add_verdict(page: Page, explanation: Explanation) -> None:
     examination = explanation.main
     match explanation.outcome:
         case Outcome.ACCEPTED:
-            page.line(f"ACCEPTED. {_effect(explanation.reading)}", Style.TRIUMPH)
+            unasked = ", but whether it is revoked was not asked (revoked=)" if examination.trust.asks_revoked else ""
+            page.line(f"ACCEPTED{unasked}. {_effect(explanation.reading)}", Style.TRIUMPH)
         case Outcome.UNVERIFIED:
             page.line(UNVERIFIED, Style.ALARM)
         case outcome:
@@ -196,22 +197,16 @@ def _grant_row(line: GrantLine, reading: Reading) -> tuple[Cell, ...]:
 
 
 def _add_policy(page: Page, explanation: Explanation) -> None:
-    if explanation.policy is None:
-        return
-    page.title(f"Policy {explanation.policy!r}")
     if explanation.answer is None:
-        page.text("Nothing can be said: no dialect reads this token.")
         return
+    page.title(f"Policy {explanation.answer.policy!r}")
     verdict = explanation.answer.verdict
     if explanation.outcome is Outcome.ACCEPTED:
         page.table([(ANSWERS[verdict.answer], Cell(verdict.why))])
         return
     page.table([(Cell("no", Style.BAD), Cell("The token is not accepted, so no policy is met."))])
-    page.text(f"If it were accepted: {_words(verdict)}", Style.FAINT)
-
-
-def _words(verdict: Verdict) -> str:
-    return f"{ANSWERS[verdict.answer].text}, {verdict.why}"
+    if explanation.reading is not None:
+        page.text(f"If it were accepted: {ANSWERS[verdict.answer].text}, {verdict.why}", Style.FAINT)
 
 
 def _add_routes(page: Page, explanation: Explanation) -> None:

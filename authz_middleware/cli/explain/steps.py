@@ -15,7 +15,7 @@ from ...dialects import Dialect
 from ...errors import InvalidToken, Reason, Refused
 from ...issuers import TrustedIssuer
 
-__all__ = ["FAILS_AT", "STEPS", "State", "Step", "StepResult", "failed_step", "results"]
+__all__ = ["FAILS_AT", "KEY_NOT_NAMED", "STEPS", "State", "Step", "StepResult", "failed_step", "results"]
 
 
 class Step(StrEnum):
@@ -77,6 +77,9 @@ STEPS: Mapping[Step, Rule] = MappingProxyType(
     }
 )
 
+KEY_NOT_NAMED = Rule("The key it was signed with is known.", "RFC 7515 section 6")
+"""The same step for a token that names no key, or is verified with a secret."""
+
 FAILS_AT: Mapping[Reason, Step] = MappingProxyType(
     {
         Reason.DPOP_SCHEME: Step.SCHEME,
@@ -127,15 +130,11 @@ DATES = frozenset({"exp", "iat", "nbf"})
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """A step and what became of it."""
+    """A step, what became of it, and what it asks."""
 
     step: Step
     state: State
-
-    @property
-    def rule(self) -> Rule:
-        """What the step asks."""
-        return STEPS[self.step]
+    rule: Rule
 
 
 def failed_step(refused: Refused, trusted: TrustedIssuer | None, *, has_allowed_type: bool) -> Step:
@@ -188,9 +187,9 @@ def results(failed: Step | None, *, until: Step | None = None) -> Iterator[StepR
     state = State.PASSED
     for step in Step:
         if step is failed:
-            yield StepResult(step, State.FAILED)
+            yield StepResult(step, State.FAILED, STEPS[step])
             state = State.NOT_REACHED
             continue
-        yield StepResult(step, state)
+        yield StepResult(step, state, STEPS[step])
         if step is until:
             state = State.NOT_CHECKED

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ...policy import Decision, Kind, Policy, Term, TokenRequest, conclude
+from ...policy import (
+    CheckTerm,
+    ClaimTerm,
+    Decision,
+    IdentityTerm,
+    PathParam,
+    Policy,
+    Term,
+    TokenRequest,
+    conclude,
+)
 from .reading import CLAIMS
 
 __all__ = ["Answer", "Verdict", "judge"]
@@ -43,12 +54,30 @@ def judge(policy: Policy, request: TokenRequest) -> Verdict:
         return Verdict(Answer.REFUSED, at_best.why)
     needed = _needed(policy, request, open_terms)
     words = " and ".join(repr(term) for term in needed)
-    return Verdict(Answer.UNKNOWN, f"that depends on {words}, which only the request can tell", needed)
+    return Verdict(Answer.UNKNOWN, f"only the request can tell whether {words} holds", needed)
 
 
 def _is_open(term: Term, request: TokenRequest) -> bool:
-    """Tell whether a term might hold for this token in some request."""
-    return term.asks_request and (term.kind is Kind.CHECK or term.is_about(request))
+    """Tell whether a term might hold for this token in some request: by a path parameter that is what it says."""
+    token = request.token
+    match term:
+        case CheckTerm():
+            return True
+        case IdentityTerm(operand=PathParam(name=name)):
+            values: Iterable[object] = (token.subject, token.client_id, token.tenant)
+        case ClaimTerm(path=path, operand=PathParam(name=name)):
+            values = _values_at(token.claims, path)
+        case _:
+            return False
+    return any(term.holds(TokenRequest(token, {name: value})) for value in values)
+
+
+def _values_at(claims: Mapping[str, object], path: Iterable[str]) -> Iterable[object]:
+    """Return a claim's value, or the elements of an array; None where there is none."""
+    value: object = claims
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value if isinstance(value, tuple | list) else (value,)
 
 
 def _needed(policy: Policy, request: TokenRequest, open_terms: frozenset[Term]) -> tuple[Term, ...]:
