@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import re
 import socket
 import ssl
 import sys
@@ -25,12 +26,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from authz_middleware import TrustedIssuer
+from authz_middleware import TrustedIssuer, keys
 from authz_middleware.cli.demo.servers import listen, serving, url_of
 from authz_middleware.cli.doctor.answers import MAX_REQUESTS, Answers
 from authz_middleware.cli.doctor.examination import Report, examine
 from authz_middleware.cli.doctor.findings import Finding, Level, Where
 from authz_middleware.cli.doctor.page import document_of, page_of
+from authz_middleware.cli.failures import FAILURES
 from authz_middleware.keys import Fetched, KeySettings
 from authz_middleware.testing import LocalIssuer, SigningKey
 
@@ -179,7 +181,11 @@ def chained(error: Exception, cause: Exception) -> Exception:
         (chained(httpx.ConnectError(""), ssl.SSLCertVerificationError()), "its TLS certificate is not accepted"),
         (chained(httpx.ConnectError(""), socket.gaierror()), "this machine does not know its host"),
         (httpx.ConnectError("refused"), "it cannot be reached from this machine"),
-        (ValueError("odd"), "it cannot be reached from this machine"),
+        (chained(httpx.ReadError(""), OSError()), "it cannot be reached from this machine"),
+        (httpx.RemoteProtocolError("odd"), "its answer is no HTTP"),
+        (ValueError("odd"), "it was asked in vain: fetch= raised ValueError"),
+        (asyncio.CancelledError(), "it was not asked to the end: something in fetch= was cancelled"),
+        (304, "it answers that nothing has changed (304), which nobody has asked"),
     ],
 )
 def test_without_metadata_one_is_told_why(answer: Any, words: str) -> None:
@@ -194,7 +200,29 @@ def test_without_metadata_one_is_told_why(answer: Any, words: str) -> None:
 def test_causes_that_go_in_a_circle_come_to_an_end() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
-    assert "it cannot be reached" in said(examined(Server({OIDC: one, OAUTH: one})), Level.PROBLEM)
+    assert "fetch= raised ValueError" in said(examined(Server({OIDC: one, OAUTH: one})), Level.PROBLEM)
+
+
+async def fetches_nothing(url: str, headers: Mapping[str, str]) -> Any:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("fetch", "words"),
+    [
+        (lambda url, headers: Fetched(200, {}, b"{}"), "it was not asked: fetch= is no async function"),
+        (fetches_nothing, "it was asked in vain: fetch= returns no Fetched"),
+    ],
+)
+def test_a_fetch_that_is_none_is_named(fetch: Any, words: str) -> None:
+    assert f"{OIDC}: {words}; {OAUTH}: {words}." in said(examined(fetch), Level.PROBLEM)
+
+
+def test_every_word_for_a_failure_has_its_sentence() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in Path(keys.__file__).parent.glob("*.py")]
+    words = set(re.findall(r'(?:FetchFailed|BrokenJWKS)\("(\w+)"', "".join(sources)))
+    assert set(FAILURES) == words | {"too_many_requests"}
+    assert all(re.match("its? ", sentence) and not sentence.endswith(".") for sentence in FAILURES.values())
 
 
 class Hanging(Server):
@@ -299,7 +327,7 @@ SMALL = {"kty": "RSA", "kid": "small", "n": "u" * 171, "e": "AQAB"}
         (without(RSA.jwk(), kid="x", n="!"), Level.ADVICE, 'Key "x" is skipped: broken.'),
         ({"kty": "oct", "kid": "x", "k": "AAAA"}, Level.PROBLEM, "A secret that everybody can read proves nothing."),
         (without(RSA.jwk(), kid="x", d="AQAB"), Level.PROBLEM, 'Key "x" is skipped: private or symmetric.'),
-        ({"kty": "OKP", "crv": "X25519", "x": "AA", "kid": 1}, Level.ADVICE, "Key a key without an id is skipped"),
+        ({"kty": "OKP", "crv": "X25519", "x": "AA", "kid": 1}, Level.ADVICE, "A key without an id is skipped"),
         ("no key", Level.ADVICE, "skipped: not an object."),
     ],
 )
@@ -325,13 +353,29 @@ def test_a_key_for_an_algorithm_that_is_not_allowed_is_skipped() -> None:
         (b"{", "The key document is no strict JSON."),
         ({"keys": [RSA.jwk()] * 101}, "The key document holds too many keys."),
         (404, "The keys cannot be had: it answers 404."),
-        (302, "The keys cannot be had: it answers 302, a redirect, and those are not followed."),
+        (
+            302,
+            "The keys cannot be had: it answers 302, a redirect, and those are not followed. Let it answer 200 there",
+        ),
+        (304, "The keys cannot be had: it answers that nothing has changed (304), which nobody has asked."),
     ],
 )
 def test_a_key_document_that_is_no_use(document: Any, words: str) -> None:
     findings = about("keys", examined(Server({**well(), JWKS: document})))
     assert words in said(findings, Level.PROBLEM)
     assert {finding.where for finding in findings if finding.level is Level.PROBLEM} == {Where.SERVER}
+
+
+def test_keys_that_cannot_be_reached_are_this_machine_s_to_mend() -> None:
+    findings = about("keys", examined(Server({**well(), JWKS: OSError()})))
+    assert "it cannot be reached from this machine. Correct the address" in said(findings, Level.PROBLEM)
+    assert [finding.where for finding in findings] == [Where.MACHINE]
+
+
+def test_every_twin_is_counted() -> None:
+    findings = with_keys(EC.jwk(), *[SigningKey(kid="twin").jwk()] * 50)
+    assert '50 keys for RS256 are called "twin"' in said(findings, Level.PROBLEM)
+    assert said(findings, Level.OK).startswith('51 keys are published; usable: "ec" (ES256, 256 bits).')
 
 
 def test_two_keys_of_one_name() -> None:
@@ -528,6 +572,26 @@ def test_the_samples_are_of_every_level_and_place() -> None:
 
 
 # --- a hostile server -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"scopes_supported": ["x" * 40_000]},
+        {"grant_types_supported": ["x" * 40_000]},
+        {"code_challenge_methods_supported": ["x" * 40_000]},
+        {"token_endpoint": f"https://login.example/{'x' * 40_000}"},
+        {"jwks_uri": f"https://login.example/{'x' * 40_000}"},
+    ],
+)
+def test_no_text_of_a_server_is_shown_without_end(changes: dict[str, Any]) -> None:
+    findings = examined(Server(well(**changes)))
+    assert max(len(finding.what) for finding in findings) < 1000
+
+
+def test_a_name_that_looks_like_several_is_quoted() -> None:
+    findings = examined(Server(well(scopes_supported=["a, b. PROBLEM", "c"])))
+    assert '(scopes_supported): "a, b. PROBLEM", c.' in said(findings, Level.OK)
 
 
 @pytest.mark.parametrize("trick", TRICKS.values(), ids=TRICKS)

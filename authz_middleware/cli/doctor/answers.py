@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import cast
 
 from ..._jose import JSONFault, parse_json
 from ...keys import Fetch, Fetched, FetchFailed, KeySettings
 from ...keys.fetch import fetch_document
+from ..failures import FAILURES
 
 __all__ = ["Answers", "Look"]
 
 MAX_REQUESTS = 5
+NOT_MODIFIED = 304
 REDIRECTS = range(300, 400)
-FAILURES: Mapping[str, str] = MappingProxyType(
+CAUSES: Mapping[str, str] = MappingProxyType(
     {
-        "timeout": "it does not answer in time",
-        "too_large": "its answer is larger than any such document",
-        "compressed": "its answer is compressed in a way that cannot be read safely",
-        "forbidden_address": "its name leads to a link-local or cloud metadata address",
-        "too_many_requests": "it was not asked: there have been requests enough",
+        "SSLError": "its TLS certificate is not accepted by this machine",
+        "gaierror": "this machine does not know its host",
+        "ProtocolError": "its answer is no HTTP",
+        "OSError": FAILURES["transport"],
+        "TransportError": FAILURES["transport"],
     }
 )
+"""What an error comes from, by a name among those of its classes: those of HTTP clients are not imported here."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """One response, or the error in its place, and when it came in epoch seconds."""
 
     at: float
@@ -49,7 +52,7 @@ class Answers:
         self._fetch = fetch
         self._clock = clock
         self._settings = settings
-        self._kept: dict[tuple[str, str | None], Answer] = {}
+        self._kept: dict[tuple[str, str | None], Reply] = {}
 
     async def __call__(self, url: str, headers: Mapping[str, str]) -> Fetched:
         """Return the response, from the server or from memory.
@@ -61,35 +64,40 @@ class Answers:
         key = (url, headers.get("If-None-Match"))
         if key not in self._kept:
             self._kept[key] = await self._ask(url, headers)
-        answer = self._kept[key]
-        if answer.response is None:
-            raise answer.error or FetchFailed("timeout")
-        return answer.response
+        reply = self._kept[key]
+        if reply.error is not None:
+            raise reply.error
+        return cast("Fetched", reply.response)  # whatever came: a response that is none makes for a failed fetch
 
     async def look(self, url: str, *, etag: str | None = None) -> Look:
         """Return what became of a URL; with `etag`, of asking whether it is still the same."""
         condition = {} if etag is None else {"If-None-Match": etag}
-        failure = None
         try:
-            await fetch_document(
+            response = await fetch_document(
                 self, url, condition, seconds=self._settings.fetch_seconds, max_bytes=self._settings.max_bytes
             )
         except FetchFailed as failed:
-            failure = failed
-        return Look(url, self._kept.get((url, etag), Answer(self._clock())), failure)
+            failure: FetchFailed | None = failed
+        else:
+            is_unasked = etag is None and response.status == NOT_MODIFIED
+            failure = FetchFailed("not_modified_unasked") if is_unasked else None
+        return Look(url, self._kept.get((url, etag), Reply(self._clock())), failure)
 
-    async def _ask(self, url: str, headers: Mapping[str, str]) -> Answer:
+    async def _ask(self, url: str, headers: Mapping[str, str]) -> Reply:
         if len(self.asked) >= MAX_REQUESTS:
-            return Answer(self._clock(), error=FetchFailed("too_many_requests"))
+            return Reply(self._clock(), error=FetchFailed("too_many_requests"))
         self.asked.append(url)
         try:
-            response = await self._fetch(url, headers)
+            awaited: object = self._fetch(url, headers)
+            if not inspect.isawaitable(awaited):
+                return Reply(self._clock(), error=FetchFailed("not_async"))
+            response: Fetched = await awaited
         except asyncio.CancelledError:  # it took too long: not to be asked again
-            self._kept[url, headers.get("If-None-Match")] = Answer(self._clock(), error=FetchFailed("timeout"))
+            self._kept[url, headers.get("If-None-Match")] = Reply(self._clock(), error=FetchFailed("timeout"))
             raise
         except Exception as error:  # noqa: BLE001 - whatever a client raises is what became of it
-            return Answer(self._clock(), error=error)
-        return Answer(self._clock(), response)
+            return Reply(self._clock(), error=error)
+        return Reply(self._clock(), response)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +105,26 @@ class Look:
     """What became of one URL."""
 
     url: str
-    answer: Answer
+    reply: Reply
     failure: FetchFailed | None
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The response's headers; none without one."""
-        return {} if self.answer.response is None else self.answer.response.headers
+        return {} if self.reply.response is None else self.reply.response.headers
 
     @property
     def status(self) -> int | None:
         """The response's status."""
-        return None if self.answer.response is None else self.answer.response.status
+        return None if self.reply.response is None else self.reply.response.status
 
     @property
     def document(self) -> Mapping[str, object] | None:
         """The JSON object of a good response."""
-        if self.failure is not None or self.answer.response is None:
+        if self.failure is not None or self.reply.response is None:
             return None
         try:
-            document = parse_json(self.answer.response.body)
+            document = parse_json(self.reply.response.body)
         except JSONFault:
             return None
         return document if isinstance(document, dict) else None
@@ -129,16 +137,15 @@ class Look:
         if self.status is not None and self.failure.kind == "status":
             hint = ", a redirect, and those are not followed" if self.status in REDIRECTS else ""
             return f"it answers {self.status}{hint}"
-        return FAILURES.get(self.failure.kind) or _cause(self.answer.error)
+        return _cause(self.reply.error) if self.failure.kind == "transport" else FAILURES[self.failure.kind]
 
 
 def _cause(error: BaseException | None) -> str:
-    chain = list(_chain(error))
-    if any(isinstance(one, ssl.SSLError) for one in chain):
-        return "its TLS certificate is not accepted by this machine"
-    if any(isinstance(one, socket.gaierror) for one in chain):
-        return "this machine does not know its host"
-    return "it cannot be reached from this machine"
+    if error is None:
+        return "it was asked in vain: fetch= returns no Fetched"
+    names = {cls.__name__ for one in _chain(error) for cls in type(one).__mro__}
+    causes = (words for name, words in CAUSES.items() if name in names)
+    return next(causes, f"it was asked in vain: fetch= raised {type(error).__name__}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ...issuers import TrustedIssuer
 from ...keys import FetchFailed, KeySettings, discover_jwks_uri
 from ...keys.discovery import metadata_urls
-from ..terminal import json_text
+from ..terminal import json_text, name_text
 from .answers import Answers, Look
 from .findings import Finding, Where, advice, ok, problem
 
@@ -122,7 +122,7 @@ async def _locate(trusted: TrustedIssuer, answers: Answers) -> tuple[str | None,
     except FetchFailed as failure:
         fault = FAULTS.get(failure.kind)
         return None, [] if fault is None else [problem(TOPIC, *fault)]
-    return uri, [ok(TOPIC, f"Its keys are at {uri}."), *_on_host(trusted.issuer, uri)]
+    return uri, [ok(TOPIC, f"Its keys are at {name_text(uri)}."), *_on_host(trusted.issuer, uri)]
 
 
 def _on_host(issuer: str, uri: str) -> Iterator[Finding]:

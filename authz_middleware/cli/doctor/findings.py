@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
-__all__ = ["Finding", "Level", "Where", "advice", "ok", "problem"]
+from ..terminal import name_text
+
+__all__ = ["Finding", "Level", "Where", "advice", "listed", "ok", "problem"]
+
+MAX_LISTED = 20
 
 
 class Level(StrEnum):
@@ -35,6 +41,12 @@ class Finding:
     what: str
     change: str | None = None
     where: Where | None = None
+
+
+def listed(names: Collection[str]) -> str:
+    """Return names that a server has written, each harmless and none without end; of many, some."""
+    shown = ", ".join(map(name_text, islice(names, MAX_LISTED)))
+    return shown if len(names) <= MAX_LISTED else f"{shown} and {len(names) - MAX_LISTED} more"
 
 
 def ok(topic: str, what: str) -> Finding:

@@ -6,7 +6,7 @@ Sources: RFC 7517 sections 4 and 5, RFC 9111 section 5.2.2, RFC 9110 section 8.8
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..._jose import UnusableKey, VerificationKey, parse_jwk
@@ -14,6 +14,7 @@ from ...issuers import TrustedIssuer
 from ...keys import BrokenJWKS, KeySettings, parse_jwks
 from ...keys.freshness import read_lifetime
 from ...keys.jwks import parse_jwks_document
+from ..failures import FAILURES
 from ..terminal import json_text
 from .answers import Answers, Look
 from .findings import Finding, Where, advice, ok, problem
@@ -23,12 +24,6 @@ __all__ = ["check_keys"]
 TOPIC, CACHE = "keys", "key cache"
 NOT_MODIFIED = 304
 MAX_SHOWN = 20
-BROKEN: Mapping[str, str] = {
-    "not_json": "is no strict JSON",
-    "not_a_jwks": "holds no list of keys",
-    "too_many_keys": "holds too many keys",
-    "no_usable_key": "holds no key that can be used",
-}
 HARMLESS = frozenset({"not for signatures", "not for verification"})
 
 
@@ -36,35 +31,42 @@ async def check_keys(trusted: TrustedIssuer, uri: str, answers: Answers) -> tupl
     """Fetch the keys and look at each."""
     look = await answers.look(uri)
     if look.failure is not None:
-        fault = problem(TOPIC, f"The keys cannot be had: {look.fault}.", "Publish them there.", Where.SERVER)
-        return (fault,), look
+        return (_on_failure(look),), look
     findings = [*_on_document(look, trusted.settings.algorithms)]
     findings += await _on_caching(look, answers, trusted.key_settings or KeySettings())
     return tuple(findings), look
+
+
+def _on_failure(look: Look) -> Finding:
+    what = f"The keys cannot be had: {look.fault}."
+    if look.status is None:
+        return problem(TOPIC, what, "Correct the address, or let this machine ask it.", Where.MACHINE)
+    return problem(TOPIC, what, "Let it answer 200 there, with its keys.", Where.SERVER)
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
 
 
 def _on_document(look: Look, algorithms: frozenset[str]) -> Iterator[Finding]:
-    body = b"" if look.answer.response is None else look.answer.response.body
+    body = b"" if look.reply.response is None else look.reply.response.body
     document = look.document or {}
     published = document.get("keys")
     jwks = published if isinstance(published, list) else []
-    keys = [_Key.of(jwk, algorithms) for jwk in jwks[:MAX_SHOWN]]
+    keys = [_Key.of(jwk, algorithms) for jwk in jwks]
     try:
         usable = parse_jwks(body, algorithms).key_ids
     except BrokenJWKS as broken:
-        yield problem(
-            TOPIC, f"The key document {BROKEN.get(str(broken), 'is broken')}.", "Publish usable keys.", Where.SERVER
-        )
+        fault = FAILURES[str(broken)].removeprefix("its ")
+        yield problem(TOPIC, f"The {fault}.", "Publish usable keys.", Where.SERVER)
     else:
-        yield from _on_usable(keys, usable, len(jwks))
-    yield from _on_each(keys)
+        yield from _on_usable(keys, usable)
+    yield from _on_twins(keys)
+    for key in keys[:MAX_SHOWN]:
+        yield from key.findings()
 
 
-def _on_usable(keys: Collection[_Key], usable: Collection[str], count: int) -> Iterator[Finding]:
-    if not count:
+def _on_usable(keys: Sequence[_Key], usable: Collection[str]) -> Iterator[Finding]:
+    if not keys:
         yield problem(
             TOPIC,
             "It publishes no key at all, so every token is refused.",
@@ -72,12 +74,13 @@ def _on_usable(keys: Collection[_Key], usable: Collection[str], count: int) -> I
             Where.SERVER,
         )
         return
-    described = ", ".join(key.described(key.verifies) for key in keys if key.verifies is not None)
-    word = "1 key is" if count == 1 else f"{count} keys are"
-    yield ok(TOPIC, f"{word} published; usable: {described or ', '.join(usable)}.")
+    described = [key.described(key.verifies) for key in keys if key.verifies is not None and key.kid in {None, *usable}]
+    word = "1 key is" if len(keys) == 1 else f"{len(keys)} keys are"
+    more = "" if len(described) <= MAX_SHOWN else f" and {len(described) - MAX_SHOWN} more"
+    yield ok(TOPIC, f"{word} published; usable: {', '.join(described[:MAX_SHOWN])}{more}.")
 
 
-def _on_each(keys: Collection[_Key]) -> Iterator[Finding]:
+def _on_twins(keys: Sequence[_Key]) -> Iterator[Finding]:
     seen = Counter(
         (key.kid, key.verifies.algorithm) for key in keys if key.kid is not None and key.verifies is not None
     )
@@ -90,8 +93,6 @@ def _on_each(keys: Collection[_Key]) -> Iterator[Finding]:
                 "Give every key an id (kid) of its own.",
                 Where.SERVER,
             )
-    for key in keys:
-        yield from key.findings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +119,12 @@ class _Key:
 
     @property
     def name(self) -> str:
-        return "a key without an id" if self.kid is None else json_text(self.kid)
+        return "A key without an id" if self.kid is None else f"Key {json_text(self.kid)}"
 
     def described(self, key: VerificationKey) -> str:
         size = getattr(key.material, "key_size", None)
-        return f"{self.name} ({key.algorithm}{'' if size is None else f', {size} bits'})"
+        name = "one without an id" if self.kid is None else json_text(self.kid)
+        return f"{name} ({key.algorithm}{'' if size is None else f', {size} bits'})"
 
     def findings(self) -> Iterator[Finding]:
         if self.verifies is None:
@@ -135,13 +137,13 @@ class _Key:
         if "alg" not in self.jwk and self.jwk.get("kty") == "RSA":
             yield advice(
                 TOPIC,
-                f"Key {self.name} does not say its algorithm (alg), and is taken to be for {self.verifies.algorithm}.",
+                f"{self.name} does not say its algorithm (alg), and is taken to be for {self.verifies.algorithm}.",
                 "State alg in the published keys, or the one algorithm that is used in algorithms=[…].",
                 Where.SERVER,
             )
 
     def _on_fault(self) -> Finding:
-        what = f"Key {self.name} is skipped: {self.fault}."
+        what = f"{self.name} is skipped: {self.fault}."
         if self.fault in HARMLESS:
             return ok(TOPIC, what)
         if self.fault == "private or symmetric":

@@ -14,7 +14,7 @@ from ...issuers import TrustedIssuer
 from ...keys import check_url
 from ..terminal import json_text, name_text
 from .answers import Look
-from .findings import Finding, Where, advice, ok, problem
+from .findings import Finding, Where, advice, listed, ok, problem
 
 __all__ = ["check_clock", "check_metadata"]
 
@@ -22,7 +22,6 @@ CLOCK, TOPIC, AUDIENCE = "clock", "metadata", "audience"
 NOTICEABLE = 5
 """Seconds of difference that a slow network explains."""
 MAX_DIGITS = 10
-MAX_LISTED = 20
 ENDPOINTS = ("authorization_endpoint", "token_endpoint")
 OWN_ENDPOINTS = ("userinfo_endpoint", "token_endpoint", "introspection_endpoint", "jwks_uri")
 
@@ -53,7 +52,7 @@ def _ahead(look: Look) -> float | None:
     """Return by how many seconds the server's clock is ahead. A cache on the way says how old its answer is."""
     try:
         said: datetime = parsedate_to_datetime(look.headers["date"])
-        return said.timestamp() + _age(look) - look.answer.at
+        return said.timestamp() + _age(look) - look.reply.at
     except (KeyError, ValueError, TypeError, OverflowError):
         return None
 
@@ -88,7 +87,7 @@ def _on_endpoints(metadata: Mapping[str, object]) -> Iterator[Finding]:
         elif not isinstance(url, str) or check_url(url, name):
             yield problem(TOPIC, f"Its {name} is no https URL: {json_text(url)}.", "Correct it.", Where.SERVER)
         else:
-            yield ok(TOPIC, f"Its {name} is {url}.")
+            yield ok(TOPIC, f"Its {name} is {name_text(url)}.")
 
 
 def _on_audience(trusted: TrustedIssuer, metadata: Mapping[str, object]) -> Iterator[Finding]:
@@ -109,8 +108,7 @@ def _on_lists(metadata: Mapping[str, object]) -> Iterator[Finding]:
         if not values:
             yield ok(TOPIC, f"It states no {word} ({name}).")
             continue
-        more = "" if len(values) <= MAX_LISTED else f" and {len(values) - MAX_LISTED} more"
-        yield ok(TOPIC, f"The {word} it states ({name}): {', '.join(values[:MAX_LISTED])}{more}.")
+        yield ok(TOPIC, f"The {word} it states ({name}): {listed(values)}.")
 
 
 def _on_pkce(metadata: Mapping[str, object]) -> Iterator[Finding]:
@@ -118,7 +116,7 @@ def _on_pkce(metadata: Mapping[str, object]) -> Iterator[Finding]:
     if "S256" in methods:
         yield ok(TOPIC, "It supports PKCE with S256.")
         return
-    said = f"only {', '.join(methods)}" if methods else "nothing about PKCE"
+    said = f"only {listed(methods)}" if methods else "nothing about PKCE"
     yield advice(
         TOPIC,
         f"It states {said} (code_challenge_methods_supported); clients that need S256, such as MCP's, will not go on.",

@@ -14,6 +14,7 @@ from ...dialects import Dialect
 from ...errors import InvalidToken, Reason, Refused
 from ...explanations import Explanation, explanation_of
 from ...issuers import TrustedIssuer
+from ..failures import FAILURES
 from ..terminal import json_text
 from .times import is_date, moment
 
@@ -120,7 +121,7 @@ def _organization(case: Case) -> str:
 
 
 def _failure(case: Case) -> str:
-    return "" if case.failure is None else f"What went wrong, in a word: {case.failure}."
+    return "" if case.failure is None else f"About the issuer: {FAILURES.get(case.failure, case.failure)}."
 
 
 def _listed(names: Iterable[str]) -> str:
