@@ -165,6 +165,22 @@ class TrustedIssuer:
         )
 
     @property
+    def leaves_clients_unsaid(self) -> bool:
+        """Whether its dialects have permissions, and nobody has said which clients are third-party."""
+        is_said = self.third_party_clients is not None or self.first_party_clients is not None
+        return not is_said and any(dialect.has_permissions for dialect in self.settings.dialects)
+
+    @property
+    def leaves_rbac_unsaid(self) -> bool:
+        """Whether a dialect of its has no permissions, and nobody has said if a user's scope is an entitlement."""
+        return self.rbac_enforced is None and not all(dialect.has_permissions for dialect in self.settings.dialects)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a `LocalIssuer`, for tests and development."""
+        return getattr(self.keys, "is_local", False) is True
+
+    @property
     def key_identity(self) -> object:
         """What two settings must have in common to share one source of keys, and with it one fetch."""
         if self.secret is not None or self.keys is not None:

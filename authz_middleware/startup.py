@@ -96,19 +96,17 @@ def _term_faults(term: Term, issuers: Sequence[TrustedIssuer]) -> Iterator[str]:
 
 def _advice_on(issuer: TrustedIssuer) -> Iterator[str]:
     """Yield what an application left unsaid about an issuer, and what follows from that."""
-    if getattr(issuer.keys, "is_local", False) is True:
+    if issuer.is_local:
         yield (
             "this is a LocalIssuer, for tests and development; its keys live in this process, and whoever gets at them "
             "gets in as anybody: in production, trust an authorization server"
         )
-    dialects = issuer.settings.dialects
-    is_said = issuer.third_party_clients is not None or issuer.first_party_clients is not None
-    if any(d.has_permissions for d in dialects) and not is_said:
+    if issuer.leaves_clients_unsaid:
         yield (
             "every user's client counts as third-party; name those that are in third_party_clients= "
             "(an empty set: none), or the others in first_party_clients="
         )
-    if not all(d.has_permissions for d in dialects) and issuer.rbac_enforced is None:
+    if issuer.leaves_rbac_unsaid:
         yield (
             "in dialects without permissions a user's scope is believed; state rbac_enforced=True if the issuer "
             "limits it to what the user was assigned, rbac_enforced=False if not"

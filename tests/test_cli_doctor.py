@@ -532,6 +532,7 @@ def test_what_does_not_matter_for_a_dialect_is_not_mentioned() -> None:
     ("options", "level", "words"),
     [
         ({"keys": {"keys": [RSA.jwk()]}}, Level.OK, "The application brings the keys itself"),
+        ({"keys": ISSUER.keys}, Level.ADVICE, "It is a LocalIssuer, for tests and development"),
         ({"secret": "x" * 32}, Level.ADVICE, "a secret that you share with the issuer (HS256)"),
     ],
 )

@@ -1703,6 +1703,16 @@ def test_keys_from_a_file_take_the_place_of_an_application_s(
     assert explain(secret.token("rfc9068"), *AT_NOW, f"--jwks={jwks}").code == 0
 
 
+def test_keys_from_a_file_that_no_issuer_can_use_are_one_sentence(
+    project: Project, explain: ExplainCommand, tmp_path: Path
+) -> None:
+    project("app = guarded()")
+    (tmp_path / "empty.json").write_text('{"keys": []}', encoding="utf-8")
+    shown = explain(TOKEN, *AT_NOW, "--jwks=empty.json")
+    assert (shown.code, shown.out) == (2, "")
+    assert shown.err.startswith("authz explain: TrustedIssuer: keys= holds no key")
+
+
 def test_keys_from_a_file_say_nothing_where_every_issuer_has_a_secret(
     project: Project, explain: ExplainCommand, jwks: str
 ) -> None:

@@ -70,7 +70,7 @@ def _on_dialects(trusted: TrustedIssuer) -> Iterator[Finding]:
 def _on_clients(trusted: TrustedIssuer) -> Iterator[Finding]:
     if not any(dialect.has_permissions for dialect in trusted.settings.dialects):
         return
-    if trusted.third_party_clients is None and trusted.first_party_clients is None:
+    if trusted.leaves_clients_unsaid:
         yield advice(
             CLIENTS,
             "Which clients are your own is not said, so every user's client counts as somebody else's: what a user may "
@@ -85,7 +85,7 @@ def _on_clients(trusted: TrustedIssuer) -> Iterator[Finding]:
 def _on_rbac(trusted: TrustedIssuer) -> Iterator[Finding]:
     if all(dialect.has_permissions for dialect in trusted.settings.dialects):
         return
-    if trusted.rbac_enforced is None:
+    if trusted.leaves_rbac_unsaid:
         yield advice(
             RBAC,
             "In dialects without permissions a user's scopes are believed, and whether the issuer gives a user only "
@@ -108,6 +108,14 @@ def _on_fixed_keys(trusted: TrustedIssuer) -> Iterator[Finding]:
             "tokens.",
             "Let the API's tokens be signed with RS256, and leave secret= out.",
             Where.SERVER,
+        )
+    elif trusted.is_local:
+        yield advice(
+            KEYS,
+            "It is a LocalIssuer, for tests and development: its keys live in the application's own process, and "
+            "whoever gets at them gets in as anybody.",
+            "In production, trust an authorization server.",
+            Where.APPLICATION,
         )
     elif trusted.keys is not None:
         yield ok(KEYS, "The application brings the keys itself (keys=); nothing is fetched.")
