@@ -75,7 +75,17 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"authz {version('authz_middleware')}\n"
 
 
-@pytest.mark.parametrize("arguments", [["dem"], ["demo", "--port", "65536"], ["demo", "--port", "-1"], ["demo", "x"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["dem"],
+        ["demo", "--port", "65536"],
+        ["demo", "--port", "-1"],
+        ["demo", "--port", "x"],
+        ["demo", "--port", "٣"],
+        ["demo", "x"],
+    ],
+)
 def test_a_usage_error_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
         cli.main(arguments)

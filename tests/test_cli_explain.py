@@ -184,6 +184,8 @@ def test_an_argument_is_a_token_only_if_its_name_says_what_is_lost(offline: Expl
         ["--app", "{}"],
         ["--app", "main:{}"],
         ["--policy", "{}"],
+        ["--policy", "scope('{}')"],
+        ["--app", "main:app", "--app-dir", "{}"],
         ["--policy", "scope({})"],
         ["--issuer", "{}", "--audience", "x"],
         ["--auth0", "{}", "--audience", "x"],

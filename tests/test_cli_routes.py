@@ -14,6 +14,8 @@ import pytest
 
 from authz_middleware import cli
 
+from .helpers import ISSUER
+
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "authz_middleware.cli", "routes"]
 TIMEOUT = 60
@@ -237,6 +239,15 @@ def test_one_form_at_a_time(project: Write, capsys: pytest.CaptureFixture[str]) 
     assert "not allowed with" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("arguments", [["{}"], ["main:{}"], ["main:app", "--diff", "{}"]], ids=" ".join)
+def test_what_looks_like_a_token_is_not_repeated(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    token = ISSUER.token()
+    assert cli.main(["routes", *(argument.format(token) for argument in arguments)]) == 2
+    error = capsys.readouterr().err
+    assert "(not repeated here)" in error
+    assert not any(part in error for part in token.split("."))
+
+
 def test_an_option_that_was_mistyped_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as done:
         cli.main(["routes", "main:app", "--fail-on-unguardedd"])
@@ -292,7 +303,7 @@ def test_what_the_application_prints_does_not_get_into_the_table(
         ([".main:app"], "'.main:app' is no module:app; write main:app for the application `app` in main.py"),
         (["absent:app"], "there is no module absent in .; say where it is with --app-dir"),
         (["main.sub:app"], "there is no module main.sub in .; say where it is with --app-dir"),
-        (["main:app", "--app-dir", "absent"], "--app-dir absent: there is no such directory"),
+        (["main:app", "--app-dir", "absent"], "there is no directory of the name that --app-dir says"),
         (["main:absent"], "the module main has no absent; write the name of the application"),
         (["main:app.absent"], "the module main has no app.absent; write the name of the application"),
         (["main:orders"], "main:orders is a function, no Starlette or FastAPI application; "

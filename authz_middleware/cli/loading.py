@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from functools import reduce
+from os.path import isdir  # unlike Path.is_dir, it answers for names of any length
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -39,8 +40,8 @@ def load(target: str, app_dir: Path | None, *, is_factory: bool) -> object:
     if not all(part.isidentifier() for part in (*module_name.split("."), *attribute.split("."))):
         raise NotUsable(f"{target!r} is no module:app; write main:app for the application `app` in main.py")
     app_dir = app_dir or Path()
-    if not app_dir.is_dir():
-        raise NotUsable(f"--app-dir {app_dir}: there is no such directory")
+    if not isdir(app_dir):  # not repeated: a token may have slipped into its place
+        raise NotUsable("there is no directory of the name that --app-dir says")
     sys.path.insert(0, str(app_dir.resolve()))
     importlib.invalidate_caches()
     with contextlib.redirect_stdout(sys.stderr):

@@ -46,6 +46,9 @@ LEAST_WIDTH = 8
 MAX_VALUE = 400
 """Characters of one value that are shown."""
 
+TOKEN = re.compile(r"eyJ[\w-]{5,}\.[\w.-]*", re.ASCII)
+"""What looks like a signed or encrypted token: its header begins with `{"`."""
+
 _TURNS_DIRECTION = frozenset({"R", "AL", "AN"})
 _STACKS = frozenset({"Mn", "Me"})
 _BARE_NAME = re.compile(r"[!#-\[\]-~]+")
@@ -262,10 +265,13 @@ def write_json(document: object) -> None:
 
 
 def complain(command: str, sentence: str, origin: str = "") -> None:
-    """Print one line on standard error, below where an exception of an application's came from."""
-    name = f"authz {command}".rstrip()
+    """Print one line on standard error, below where an exception of an application's came from.
+
+    What looks like a token is not repeated: one may have slipped into an argument.
+    """
+    told = harmless(TOKEN.sub("(not repeated here)", sentence))
     with suppress(NotWritten):  # and nobody is left to tell
-        _print(f"{origin}{name}: {harmless(sentence)}", sys.stderr)
+        _print(f"{origin}authz {command}: {told}", sys.stderr)
 
 
 def is_terminal(stream: IO[str] | None) -> bool:

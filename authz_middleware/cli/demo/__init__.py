@@ -51,7 +51,7 @@ def _import_stage() -> ModuleType:
 
 
 def _port(text: str) -> int:
-    port = int(text)
+    port = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(MAX_PORT)) else -1
     if not 0 <= port <= MAX_PORT:
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to {MAX_PORT}")
     return port

@@ -13,6 +13,7 @@ from ... import policy
 from ...errors import ConfigurationError
 from ...policy import AccessRequest, Policy
 from ..endings import NotUsable
+from ..terminal import TOKEN
 
 __all__ = ["parse_policy"]
 
@@ -43,6 +44,8 @@ def parse_policy(text: str) -> Policy:
         NotUsable: it shows none.
     """
     text = text.strip()
+    if TOKEN.search(text):
+        raise NotUsable(f"--policy takes a policy, and this looks like a token; {HELP}")
     if _BARE.fullmatch(text) and text not in NO_GRANTS:
         text = repr(text)
     if not text or len(text) > MAX_LENGTH:
