@@ -130,6 +130,16 @@ def test_json_round_trips() -> None:
     assert RouteTable.from_json(again.to_json().encode("utf-16")) == again  # as some shells redirect
 
 
+def test_a_policy_is_shown_as_it_was_written() -> None:
+    written = (policy.scope("a") | policy.scope("b")) & policy.role("c")
+    old, new = (RouteTable((entry(access=access),)) for access in (written, written | X))
+    again = RouteTable.from_json(RouteTable.from_json(old.to_json()).to_json())
+    assert again.entries[0].policy == "(scope('a') | scope('b')) & role('c')"
+    row = compare(again, new).to_text().splitlines()[1]
+    assert "(scope('a') | scope('b')) & role('c')" in row
+    assert repr(written | X) in row
+
+
 def test_the_json_of_a_route() -> None:
     table = table_of(Route("/x", requires("x", policy.scope("y"))(endpoint)), Route("/bare", bare))
     document = json.loads(table.to_json())
@@ -240,6 +250,7 @@ def changed(*path: Any, to: Any) -> str:
         changed("routes", 0, "methods", to="GET"),
         changed("routes", 0, "methods", to=[7]),
         changed("routes", 0, "path", to=None),
+        changed("routes", 0, "policy", to=7),
         changed("routes", 0, "protection", to="maybe"),
         changed("routes", 0, "protection", to=["enforced"]),
         changed("routes", 0, "is_public_path", to=0),

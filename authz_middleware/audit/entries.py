@@ -59,6 +59,8 @@ class RouteEntry:
         protection: whether what is stated is carried out.
         is_public_path: whether it is public only because `public_paths` names it.
         source: file and line of the endpoint, as `(file, line)`; None where there is none.
+        recorded: who may call it, in the words of a table that was kept: a policy cannot be told from its alternatives
+            as it was written. None: it is said anew.
         undecorated: what the middleware in front does where nothing is stated; None: it refuses.
         application: the Starlette or FastAPI application the route belongs to; None where a bare router serves it.
         local_path: the path template within that application.
@@ -73,6 +75,7 @@ class RouteEntry:
     protection: Protection
     is_public_path: bool = False
     source: Source | None = None
+    recorded: str | None = field(default=None, compare=False)
     undecorated: Access | None = field(default=None, compare=False)
     application: Starlette | None = field(default=None, compare=False)
     local_path: str = field(default="", compare=False)
@@ -109,6 +112,8 @@ class RouteEntry:
     @property
     def policy(self) -> str:
         """Who may call it, in words."""
+        if self.recorded is not None:
+            return self.recorded
         if not self.is_unguarded:
             return f"{_words(self.access)}, by public_paths" if self.is_public_path else _words(self.access)
         stated = "states nothing" if self.access is None else f"states {_words(self.access)}"

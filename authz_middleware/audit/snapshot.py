@@ -48,7 +48,7 @@ def read(text: str | bytes) -> tuple[RouteEntry, ...]:
 
 
 def _route(entry: RouteEntry) -> dict[str, object]:
-    """Return what is kept of an entry. `state` and `policy` are for readers: they follow from the rest."""
+    """Return what is kept of an entry. `state` and `policy` are for readers, and decide nothing."""
     source = entry.source
     return {
         "kind": entry.kind,
@@ -92,6 +92,7 @@ def _entry(route: dict[str, Any]) -> RouteEntry:
         protection=Protection(route["protection"]),
         is_public_path=_typed(route["is_public_path"], bool),
         source=_read_source(route["source"]),
+        recorded=_typed(route["policy"], str),
     )
 
 
