@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..audit import Comparison, RouteEntry, RouteTable, compare, route_table
+from ..audit import Comparison, RouteTable, compare, route_table
 from ..errors import ConfigurationError
 from ..routes import find_router
 from .endings import Exit, NotUsable
@@ -57,9 +56,15 @@ def run(options: argparse.Namespace) -> Exit:
     table = _table(options.target, app)
     comparison = None if old is None else compare(old, table)
     write(_formatted(table if comparison is None else comparison, options.form))
-    unguarded = table.unguarded if options.fail_on_unguarded else ()
-    opened = comparison.opened if comparison is not None and options.fail_on_opened else ()
-    return max(_name("unguarded", unguarded), _name("opened", [change.entry for change in opened]))
+    unguarded = len(table.unguarded) if options.fail_on_unguarded else 0
+    opened = len(comparison.opened) if comparison is not None and options.fail_on_opened else 0
+    if unguarded:
+        are = "1 route is unguarded; it is" if unguarded == 1 else f"{unguarded} routes are unguarded; they are"
+        complain("routes", f"{are} in the table {'above' if comparison is None else 'without --diff'}")
+    if opened:
+        were = "1 route was opened; it is" if opened == 1 else f"{opened} routes were opened; they are"
+        complain("routes", f"{were} in the table above")
+    return Exit.BAD if unguarded or opened else Exit.GOOD
 
 
 def _read(path: Path | None, *, is_needed: bool) -> RouteTable | None:
@@ -88,11 +93,3 @@ def _table(target: str, app: object) -> RouteTable:
 
 def _formatted(shown: RouteTable | Comparison, form: str) -> str:
     return {"json": shown.to_json, "markdown": shown.to_markdown}.get(form, shown.to_text)()
-
-
-def _name(what: str, found: Sequence[RouteEntry]) -> Exit:
-    """Name what was found on standard error and return the exit code."""
-    if not found:
-        return Exit.GOOD
-    complain("routes", f"{what}: {', '.join(map(repr, found))}")
-    return Exit.BAD
