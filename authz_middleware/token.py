@@ -23,6 +23,11 @@ class Source(StrEnum):
     ROLE = "role"
     GROUP = "group"
 
+    @property
+    def claim(self) -> str:
+        """What a claim of the kind is called, for people."""
+        return self.value if self is Source.SCOPE else f"{self.value}s"
+
 
 class GrantRule(StrEnum):
     """The row of the table of effective grants that was applied to a token, and why."""

@@ -229,7 +229,7 @@ def test_in_a_pipe_every_request_is_a_row(piped: subprocess.CompletedProcess[str
 def test_in_a_pipe_the_same_route_opens_in_all_four_dialects(piped: subprocess.CompletedProcess[str]) -> None:
     assert '@requires("read:orders")' in piped.stdout
     for dialect in DIALECTS:
-        source = "permission" if dialect.endswith("_authz") else "scope"
+        source = "permissions" if dialect.endswith("_authz") else "scope"
         row = rf"^ Jo, our own app +{dialect} .* GET /orders +200 OK +'read:orders' is in {source} *$"
         assert re.search(row, piped.stdout, re.MULTILINE)
 

@@ -34,12 +34,12 @@ from authz_middleware.cli.explain.examination import Examination, Mode, Trust, e
 from authz_middleware.cli.explain.explanation import Explanation
 from authz_middleware.cli.explain.expressions import parse_policy
 from authz_middleware.cli.explain.intake import Credential
-from authz_middleware.cli.explain.meanings import CLAIMS, HEADER
+from authz_middleware.cli.explain.meanings import CLAIM_MEANINGS, HEADER
 from authz_middleware.cli.explain.reading import ROWS
 from authz_middleware.cli.explain.refusals import Case, change_of, why_of
 from authz_middleware.cli.explain.steps import FAILS_AT, STEPS, State, Step, failed_step
 from authz_middleware.cli.explain.times import moment, span, utc
-from authz_middleware.cli.explain.verdicts import Answer, judge
+from authz_middleware.cli.explain.verdicts import PolicyOutcome, judge
 from authz_middleware.dialects import DIALECTS, Dialect
 from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason, Refused
 from authz_middleware.explanations import EXPLANATIONS, explanation_of
@@ -554,7 +554,7 @@ def test_claims_that_an_application_names_are_explained() -> None:
 
 
 def test_every_meaning_is_a_few_words() -> None:
-    for meaning in [*HEADER.values(), *CLAIMS.values()]:
+    for meaning in [*HEADER.values(), *CLAIM_MEANINGS.values()]:
         assert 1 < len(meaning.split()) < 14
         assert meaning[0].islower()
         assert not meaning.endswith(".")
@@ -1442,9 +1442,9 @@ def test_a_policy_about_an_issuer_that_is_not_trusted_is_one_sentence(offline: E
 def test_a_term_about_another_issuer_is_never_open() -> None:
     request = TokenRequest(accepted_token())
     elsewhere = policy.subject(policy.path_param("user"), issuer="https://other.example/")
-    assert judge(elsewhere, request).answer is Answer.REFUSED
+    assert judge(elsewhere, request).answer is PolicyOutcome.REFUSED
     several = TokenRequest(replace(request.token, trust=IssuerTrust(among_several=True)))
-    assert judge(policy.subject(policy.path_param("user")), several).answer is Answer.REFUSED
+    assert judge(policy.subject(policy.path_param("user")), several).answer is PolicyOutcome.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -1470,7 +1470,7 @@ def test_a_term_about_another_issuer_is_never_open() -> None:
 )
 def test_what_a_token_does_not_say_no_request_makes_up_for(asked: Policy, claims: Any, is_open: bool) -> None:
     verdict = judge(asked, TokenRequest(accepted_token(**claims)))
-    assert verdict.answer is (Answer.UNKNOWN if is_open else Answer.REFUSED)
+    assert verdict.answer is (PolicyOutcome.UNKNOWN if is_open else PolicyOutcome.REFUSED)
 
 
 @given(POLICIES, st.lists(st.sampled_from(["a", "b", "a:b"]), max_size=3))
@@ -1479,15 +1479,15 @@ def test_an_answer_is_the_decision_wherever_nothing_is_open(asked: Policy, permi
     verdict = judge(asked, request)
     decision = conclude(asked, request)
     open_terms = frozenset(term for term in asked.terms if term.asks_request)
-    if verdict.answer is Answer.ALLOWED:
+    if verdict.answer is PolicyOutcome.ALLOWED:
         assert decision.allowed
-    if verdict.answer is Answer.REFUSED:
+    if verdict.answer is PolicyOutcome.REFUSED:
         assert not decision.allowed
-    if verdict.answer is Answer.UNKNOWN:
+    if verdict.answer is PolicyOutcome.UNKNOWN:
         assert not decision.allowed
         assert conclude(asked, request, frozenset(verdict.depends_on)).allowed
     if not open_terms:
-        assert verdict.answer is (Answer.ALLOWED if decision.allowed else Answer.REFUSED)
+        assert verdict.answer is (PolicyOutcome.ALLOWED if decision.allowed else PolicyOutcome.REFUSED)
 
 
 # --- an application ---------------------------------------------------------------------------------------------------
@@ -1811,7 +1811,7 @@ def or_null(schema: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
-ANSWER = {"enum": list(Answer)}
+ANSWER = {"enum": list(PolicyOutcome)}
 MEMBERS = {"type": "array", "items": closed(name=TEXT, value={}, meaning=TEXT, when=TEXT_OR_NULL)}
 SCHEMA = closed(
     format={"const": "authz-explain"},

@@ -15,15 +15,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authz_middleware.cli import terminal
+from authz_middleware.cli.harmless import harmless, json_text, name_text
 from authz_middleware.cli.terminal import (
     Cell,
     NotWritten,
     Page,
     Style,
     complain,
-    harmless,
-    json_text,
-    name_text,
     show,
     write_json,
 )
@@ -220,7 +218,7 @@ def shown_on_terminal(monkeypatch: pytest.MonkeyPatch, **environment: str) -> st
 
 def page() -> Page:
     page = Page()
-    page.line("refused", Style.ALARM)
+    page.line("refused", Style.STRONG_BAD)
     page.text("[bold]no markup[/bold] :warning: " + "word " * 20)
     return page
 

@@ -12,7 +12,7 @@ from ..policy import AUTHENTICATED, PUBLIC, Access, Policy, Public
 from ..routes import add_up
 from .entries import Protection
 
-__all__ = ["BARE", "Front", "Fronts", "Ruling", "behind", "is_bare", "rule"]
+__all__ = ["BARE", "Fronts", "Ruling", "behind", "both", "is_bare", "rule"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,8 @@ class Ruling:
         """Return what holds where both must be passed."""
         is_lacking = self.protection is Protection.ABSENT
         return Ruling(
-            access=_both(self.access, inner.access),
-            admits=_both(self.admits, inner.admits),
+            access=both(self.access, inner.access),
+            admits=both(self.admits, inner.admits),
             protection=self.protection if is_lacking else inner.protection,
             is_public_path=self.is_public_path and inner.is_public_path,
         )
@@ -132,5 +132,6 @@ def _protection_of(fronts: Fronts) -> Protection:
     return Protection.ENFORCED if enforces else Protection.REPORTED
 
 
-def _both(one: Access | None, other: Access | None) -> Access | None:
+def both(one: Access | None, other: Access | None) -> Access | None:
+    """Return who gets in at two places; None, as elsewhere here, is nobody."""
     return None if one is None or other is None else add_up(one, other)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-__all__ = ["aligned", "code", "markdown", "printable"]
+__all__ = ["aligned", "code", "markdown", "plural", "printable"]
 
 Row = Sequence[str]
 
@@ -36,6 +36,11 @@ def code(text: str) -> str:
         return f"`{shown}`" if shown else ""
     fence = "`" * (1 + max(map(len, runs)))
     return f"{fence} {shown} {fence}"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return a number of things in words: `1 route`, `2 routes`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def printable(text: str) -> str:

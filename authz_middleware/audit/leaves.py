@@ -20,7 +20,7 @@ from ..routes.frameworks import is_served_as_known, is_theirs, mounted_base, wra
 from .entries import Kind
 from .fronts import BARE, Fronts, behind
 
-__all__ = ["PROBE", "Part", "as_requested", "fronts_on", "kind_of", "layers_on", "parts_of"]
+__all__ = ["PROBE", "as_requested", "fronts_on", "kind_of", "layers_on", "parts_of"]
 
 PROBE = "\0"
 """Stands for what a client may write into a path. No exact path of `public_paths` is about that."""

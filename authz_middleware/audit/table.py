@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..policy import Public
 from . import snapshot
 from .entries import Protection, RouteEntry, State
-from .layout import aligned, code, markdown
+from .layout import aligned, code, markdown, plural
 from .sources import show_source
 
 __all__ = ["RouteTable"]
@@ -42,7 +42,7 @@ class RouteTable:
         count = Counter(entry.state for entry in self.entries)
         is_open = sum(entry.is_open for entry in self.entries)
         return (
-            f"{_plural(len(self.entries), 'route')}: {count[State.GUARDED]} guarded, "
+            f"{plural(len(self.entries), 'route')}: {count[State.GUARDED]} guarded, "
             f"{count[State.AUTHENTICATED]} any valid token, {count[State.PUBLIC]} public, "
             f"{count[State.UNGUARDED]} unguarded" + (f", {is_open} of them OPEN TO ANYBODY" if is_open else "")
         )
@@ -90,7 +90,3 @@ def _markdown_cells(entry: RouteEntry) -> tuple[str, ...]:
     methods, path, _, source = map(code, _cells(entry))
     policy = f"**{entry.label}**: {code(entry.policy)}" if entry.label else code(entry.policy)
     return (methods, path, policy, source)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"

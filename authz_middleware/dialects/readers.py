@@ -20,7 +20,6 @@ __all__ = [
     "read_required_date",
     "read_scope",
     "read_string",
-    "read_strings",
     "read_tenant",
     "read_values",
 ]

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from ..keys import check_url
 from ..keys.discovery import CodeFlow
 from ..policy import is_scope_token
-from .documentation import Documentation, Settings, installed_issuers
+from .documentation import Documentation, DocumentSettings, installed_issuers
 from .schema import put_into
 
 __all__ = ["document"]
@@ -70,7 +70,7 @@ def document(
     if faults:
         raise ConfigurationError(*(f"document: {fault}" for fault in faults))
     code_flow = CodeFlow(authorization_endpoint, token_endpoint) if authorization_endpoint and token_endpoint else None
-    documentation = Documentation(app, Settings(issuer, code_flow, open_id_connect, bearer, dict(scopes or {})))
+    documentation = Documentation(app, DocumentSettings(issuer, code_flow, open_id_connect, bearer, dict(scopes or {})))
     _see_to_all(documentation)
     if app.middleware_stack is None:
         earlier: object = _see_to_all_at_start

@@ -18,11 +18,11 @@ from .endpoints import Endpoints
 from .enforced import Operations, enforced_in
 from .operations import Scheme
 
-__all__ = ["Documentation", "Settings", "installed_issuers"]
+__all__ = ["DocumentSettings", "Documentation", "installed_issuers"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class DocumentSettings:
     """The arguments of `document`, checked."""
 
     issuer: str | None
@@ -40,7 +40,7 @@ class Documentation:
     """
 
     root: Starlette
-    settings: Settings
+    settings: DocumentSettings
     is_looking: bool = False
     _endpoints: dict[tuple[str, int], Endpoints] = field(default_factory=dict)
     _tables: dict[Starlette, KeptTable] = field(default_factory=dict)

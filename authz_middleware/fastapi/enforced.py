@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from starlette.routing import PARAM_REGEX, compile_path
 
 from ..audit import Protection, RouteEntry, RouteTable
-from ..policy import Access, Public, all_of
+from ..audit.fronts import both
+from ..policy import Access, Public
 
 __all__ = ["METHODS", "REFUSED", "Enforced", "Operations", "enforced_in"]
 
@@ -36,7 +37,7 @@ class Enforced:
 
     def beside(self, other: Enforced) -> Enforced:
         """Return what suffices at both of two places."""
-        return Enforced(_both(self.access, other.access), self.is_reported and other.is_reported)
+        return Enforced(both(self.access, other.access), self.is_reported and other.is_reported)
 
 
 REFUSED = Enforced(None)
@@ -80,11 +81,3 @@ def _enforced(entry: RouteEntry) -> Enforced:
         return Enforced(entry.admits)
     stated = entry.undecorated if entry.access is None else entry.access
     return Enforced(stated, is_reported=not isinstance(stated, Public))
-
-
-def _both(one: Access | None, other: Access | None) -> Access | None:
-    if one is None or other is None:
-        return None
-    if isinstance(one, Public) or isinstance(other, Public):
-        return other if isinstance(one, Public) else one
-    return all_of(one, other)

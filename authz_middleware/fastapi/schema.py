@@ -17,7 +17,7 @@ from .documentation import Documentation
 from .enforced import Operations
 from .operations import Scheme, add_access
 
-__all__ = ["GuardedSchema", "put_into"]
+__all__ = ["put_into"]
 
 Document = dict[str, Any]
 

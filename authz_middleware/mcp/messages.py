@@ -25,7 +25,7 @@ from ..policy import Access, Policy
 from ..token import AccessToken
 from .features import Catalogue, Feature
 
-__all__ = ["EXCHANGE_KEY", "Exchange", "Policies", "access_token", "authorize", "exchange_of"]
+__all__ = ["EXCHANGE_KEY", "Exchange", "Policies", "access_token", "authorize"]
 
 REFUSED = -32003
 """The JSON-RPC error code of a refusal: one of those the specification leaves to implementations."""

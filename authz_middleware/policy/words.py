@@ -14,12 +14,6 @@ from .request import AccessRequest
 
 __all__ = ["why_met", "why_not"]
 
-CLAIMS: Mapping[Source, str] = {
-    Source.SCOPE: "scope",
-    Source.PERMISSION: "permissions",
-    Source.ROLE: "roles",
-    Source.GROUP: "groups",
-}
 SWITCH_ON = "“Add Permissions in the Access Token” for this API at the authorization server"
 RESTRICTED: Mapping[GrantRule, str] = {
     GrantRule.BOTH_THIRD_PARTY: "this client is third-party, so only what stands in both counts",
@@ -87,7 +81,7 @@ def _why_no_grant(term: Term, token: AccessToken) -> str:
         return _why_elsewhere(term, token)
     if len(sources) == 1 and token.grants.rule in RESTRICTED:
         return _why_restricted(term, sources[0], token)
-    return f"{term!r} is in {CLAIMS[sources[0]]} but does not count: {_why_void(token.grants.rule)}"
+    return f"{term!r} is in {sources[0].claim} but does not count: {_why_void(token.grants.rule)}"
 
 
 def _why_absent(term: Term, token: AccessToken) -> str:
@@ -121,7 +115,7 @@ def _why_restricted(term: Term, source: Source, token: AccessToken) -> str:
     if source is Source.SCOPE and not token.is_machine:
         return f"{term!r} is in scope but not in permissions: the client asked for it, but the user does not have it"
     other = Source.SCOPE if source is Source.PERMISSION else Source.PERMISSION
-    return f"{term!r} is in {CLAIMS[source]} but not in {CLAIMS[other]}, and {RESTRICTED[token.grants.rule]}"
+    return f"{term!r} is in {source.claim} but not in {other.claim}, and {RESTRICTED[token.grants.rule]}"
 
 
 def _why_void(rule: GrantRule) -> str:

@@ -88,5 +88,7 @@ def _explain(access: Access | None, token: AccessToken | None, detail: str | Non
 
 def _explain_decision(decision: Decision) -> str:
     """Return which claims carry what a policy asks for, or why it is not met."""
-    held = ", ".join(f"{term!r} is in {' and '.join(sources)}" for term, sources in decision.held)
+    held = ", ".join(
+        f"{term!r} is in {' and '.join(source.claim for source in sources)}" for term, sources in decision.held
+    )
     return held if decision.allowed else decision.why

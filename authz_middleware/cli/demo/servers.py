@@ -30,7 +30,7 @@ from ...keys import Fetched
 from ...policy import Access
 from ...testing import LocalIssuer
 
-__all__ = ["PARTNER", "World", "make_api", "make_issuer_app", "running_world", "serving"]
+__all__ = ["PARTNER", "World", "make_issuer_app", "running_world", "serving"]
 
 HOST = "127.0.0.1"
 AUDIENCE = "https://orders.example/"

@@ -1,4 +1,4 @@
-"""The demo from curtain to curtain: start, introduce, play, show, and with `--serve` leave it running."""
+"""The demo from beginning to end: start, introduce, play, show, and with `--serve` leave it running."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .scenarios import SECTIONS, Scenario
 from .servers import World, running_world
 from .table import make_console, make_table
 
-__all__ = ["curl_lines", "perform", "run"]
+__all__ = ["perform", "run"]
 
 
 def run(*, port: int = 0, issuer_port: int = 0, serve: bool = False) -> Exit:

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 from ...issuers import TrustedIssuer
 from ...keys import FetchFailed, KeySettings, discover_jwks_uri
 from ...keys.discovery import metadata_urls
-from ..terminal import json_text, name_text
+from ..harmless import json_text, name_text
 from .answers import Answers, Look
 from .findings import Finding, Where, advice, ok, problem
 
-__all__ = ["Discovered", "discover"]
+__all__ = ["discover"]
 
 TOPIC, SPELLING = "discovery", "issuer"
 FORMS = ("OpenID Connect", "RFC 8414")

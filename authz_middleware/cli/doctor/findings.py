@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
-from ..terminal import name_text
+from ..harmless import name_text
 
 __all__ = ["Finding", "Level", "Where", "advice", "listed", "ok", "problem"]
 

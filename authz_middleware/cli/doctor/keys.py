@@ -15,7 +15,7 @@ from ...keys import BrokenJWKS, KeySettings, parse_jwks
 from ...keys.freshness import read_lifetime
 from ...keys.jwks import parse_jwks_document
 from ..failures import FAILURES
-from ..terminal import json_text
+from ..harmless import json_text
 from .answers import Answers, Look
 from .findings import Finding, Where, advice, ok, problem
 

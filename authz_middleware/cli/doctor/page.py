@@ -6,18 +6,19 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from ...audit.layout import plural
 from ..terminal import Cell, Page, Style
 from .examination import Report
 from .findings import Finding, Level
 
-__all__ = ["VERSION", "document_of", "page_of"]
+__all__ = ["document_of", "page_of"]
 
 VERSION = 1
 MARKS: Mapping[Level, Cell] = MappingProxyType(
     {
         Level.OK: Cell("ok", Style.GOOD),
         Level.ADVICE: Cell("advice", Style.CAREFUL),
-        Level.PROBLEM: Cell("PROBLEM", Style.ALARM),
+        Level.PROBLEM: Cell("PROBLEM", Style.STRONG_BAD),
     }
 )
 
@@ -30,9 +31,9 @@ def page_of(report: Report) -> Page:
         page.table(row for finding in section.findings for row in _rows(finding))
     count = Counter(finding.level for finding in report.findings)
     page.title(
-        f"{count[Level.OK]} well, {_plural(count[Level.ADVICE], 'piece')} of advice, "
-        f"{_plural(count[Level.PROBLEM], 'problem')}.",
-        Style.ALARM if report.has_problem else Style.TRIUMPH,
+        f"{count[Level.OK]} well, {plural(count[Level.ADVICE], 'piece')} of advice, "
+        f"{plural(count[Level.PROBLEM], 'problem')}.",
+        Style.STRONG_BAD if report.has_problem else Style.STRONG_GOOD,
     )
     return page
 
@@ -41,10 +42,6 @@ def _rows(finding: Finding) -> Iterator[tuple[Cell, ...]]:
     yield (MARKS[finding.level], Cell(finding.topic, Style.TITLE), Cell(finding.what))
     if finding.change is not None and finding.where is not None:
         yield (Cell(""), Cell(""), Cell(f"What to change ({finding.where}): {finding.change}", Style.CAREFUL))
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def document_of(report: Report) -> dict[str, object]:

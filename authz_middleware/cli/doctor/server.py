@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from ...issuers import TrustedIssuer
 from ...keys import check_url
-from ..terminal import json_text, name_text
+from ..harmless import json_text, name_text
 from .answers import Look
 from .findings import Finding, Where, advice, listed, ok, problem
 

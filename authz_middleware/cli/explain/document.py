@@ -12,7 +12,7 @@ from .reach import Reach
 from .reading import Reading, grant_lines
 from .verdicts import Verdict
 
-__all__ = ["VERSION", "document_of"]
+__all__ = ["document_of"]
 
 VERSION = 1
 

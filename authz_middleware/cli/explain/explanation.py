@@ -10,7 +10,7 @@ from .examination import Examination, Outcome
 from .meanings import Member, explain_claims, explain_header
 from .reach import Reach, Standing, reached
 from .reading import Reading, why_dialect
-from .verdicts import Answer, Verdict, judge
+from .verdicts import PolicyOutcome, Verdict, judge
 
 __all__ = ["Explanation", "PolicyAnswer"]
 
@@ -78,7 +78,7 @@ class Explanation:
         if self.policy is None:
             return None
         if self.reading is None:
-            return PolicyAnswer(self.policy, Verdict(Answer.REFUSED, "no dialect reads this token"))
+            return PolicyAnswer(self.policy, Verdict(PolicyOutcome.REFUSED, "no dialect reads this token"))
         return PolicyAnswer(self.policy, judge(self.policy, TokenRequest(self.reading.token)))
 
     @property
@@ -105,7 +105,7 @@ class Explanation:
         if self.outcome is not Outcome.ACCEPTED:
             return False
         answer = self.answer
-        return self.policy is None or (answer is not None and answer.verdict.answer is Answer.ALLOWED)
+        return self.policy is None or (answer is not None and answer.verdict.answer is PolicyOutcome.ALLOWED)
 
     @property
     def _agrees(self) -> bool:

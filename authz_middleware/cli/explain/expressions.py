@@ -13,7 +13,7 @@ from ... import policy
 from ...errors import ConfigurationError
 from ...policy import AccessRequest, Policy
 from ..endings import NotUsable
-from ..terminal import TOKEN
+from ..harmless import TOKEN
 
 __all__ = ["parse_policy"]
 

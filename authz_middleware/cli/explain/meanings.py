@@ -43,7 +43,7 @@ ENCRYPTED_HEADER: Mapping[str, str] = MappingProxyType(
     }
 )
 
-CLAIMS: Mapping[str, str] = MappingProxyType(
+CLAIM_MEANINGS: Mapping[str, str] = MappingProxyType(
     {
         "iss": "who issued it",
         "sub": "whom it speaks for",
@@ -86,7 +86,7 @@ CLAIMS: Mapping[str, str] = MappingProxyType(
 GRANTS = frozenset({"scope", "scp", "permissions", "roles", "groups", "entitlements"})
 """Claims that look like rights: where a dialect does not read them, that is worth saying."""
 DATES = frozenset({"exp", "nbf", "iat", "auth_time", "updated_at"})
-OWN = "the issuer's own; only policy.claim(…) looks at it"
+UNKNOWN_CLAIM = "the issuer's own; only policy.claim(…) looks at it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def explain_claims(
 
 
 def _claim(name: str, value: object, read: Mapping[str, str], dialect: Dialect | None, now: float) -> Member:
-    meaning = read.get(name) or CLAIMS.get(name, OWN)
+    meaning = read.get(name) or CLAIM_MEANINGS.get(name, UNKNOWN_CLAIM)
     if name in GRANTS and dialect is not None and name not in read:
         meaning += f"; not read, because dialect {dialect.name} does not define it"
     if name not in DATES:
@@ -129,15 +129,15 @@ def _claim(name: str, value: object, read: Mapping[str, str], dialect: Dialect |
 def _read_by(dialect: Dialect, *, is_machine: bool) -> Iterator[tuple[str, str]]:
     """Yield the claims whose names a dialect chooses, or where what they mean depends on who calls."""
     who = "the machine" if is_machine else "the user"
-    yield dialect.client_claim, CLAIMS["client_id"]
+    yield dialect.client_claim, CLAIM_MEANINGS["client_id"]
     for name in dialect.other_client_claims:
         yield name, "the client again; must be the same one"
     yield "sub", f"whom it speaks for: {'a machine, the client itself' if is_machine else 'a user'}"
-    yield dialect.scope_claim, "what the machine may do (scopes)" if is_machine else CLAIMS["scope"]
+    yield dialect.scope_claim, "what the machine may do (scopes)" if is_machine else CLAIM_MEANINGS["scope"]
     yield from _at(dialect.permissions_claims, f"what {who} may do on this API (permissions)")
     yield from _at(dialect.roles_claims, f"roles of {who}")
     yield from _at(dialect.groups_claims, f"groups of {who}")
-    yield from _at(dialect.tenant_claims, CLAIMS["org_id"])
+    yield from _at(dialect.tenant_claims, CLAIM_MEANINGS["org_id"])
 
 
 def _at(paths: tuple[ClaimPath, ...], meaning: str) -> Iterator[tuple[str, str]]:

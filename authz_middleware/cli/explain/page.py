@@ -8,29 +8,30 @@ from types import MappingProxyType
 from ...errors import Reason
 from ...policy import Policy
 from ...token import GrantRule
-from ..terminal import Cell, Page, Style, json_text, name_text
+from ..harmless import json_text, name_text
+from ..terminal import Cell, Page, Style
 from .examination import Examination, Mode, Outcome
 from .explanation import Explanation
 from .meanings import Member
 from .reach import Reach
-from .reading import CLAIMS, GrantLine, Reading, grant_lines
+from .reading import GrantLine, Reading, grant_lines
 from .steps import State, StepResult
 from .times import utc
-from .verdicts import Answer
+from .verdicts import PolicyOutcome
 
 __all__ = ["page_of"]
 
 MAX_ROWS, MAX_NAMED = 100, 20
 MARKS = {
     State.PASSED: Cell("passed", Style.GOOD),
-    State.FAILED: Cell("FAILED", Style.ALARM),
+    State.FAILED: Cell("FAILED", Style.STRONG_BAD),
     State.NOT_REACHED: Cell("not reached", Style.FAINT),
     State.NOT_CHECKED: Cell("not checked", Style.CAREFUL),
 }
 ANSWERS = {
-    Answer.ALLOWED: Cell("yes", Style.GOOD),
-    Answer.REFUSED: Cell("no", Style.BAD),
-    Answer.UNKNOWN: Cell("depends", Style.CAREFUL),
+    PolicyOutcome.ALLOWED: Cell("yes", Style.GOOD),
+    PolicyOutcome.REFUSED: Cell("no", Style.BAD),
+    PolicyOutcome.UNKNOWN: Cell("depends", Style.CAREFUL),
 }
 KEYS = {
     Mode.ONLINE: ", with the keys that are published now",
@@ -69,7 +70,7 @@ def page_of(explanation: Explanation) -> Page:
     _add_policy(page, explanation)
     _add_routes(page, explanation)
     if explanation.outcome is Outcome.UNVERIFIED:
-        page.title(UNVERIFIED, Style.ALARM)
+        page.title(UNVERIFIED, Style.STRONG_BAD)
         page.line(HOW_TO_VERIFY)
     return page
 
@@ -79,13 +80,13 @@ def _add_verdict(page: Page, explanation: Explanation) -> None:
     match explanation.outcome:
         case Outcome.ACCEPTED:
             unasked = ", but whether it is revoked was not asked (revoked=)" if examination.trust.asks_revoked else ""
-            page.line(f"ACCEPTED{unasked}. {_effect(explanation.reading)}", Style.TRIUMPH)
+            page.line(f"ACCEPTED{unasked}. {_effect(explanation.reading)}", Style.STRONG_GOOD)
         case Outcome.UNVERIFIED:
-            page.line(UNVERIFIED, Style.ALARM)
+            page.line(UNVERIFIED, Style.STRONG_BAD)
         case outcome:
             word = "REFUSED" if outcome is Outcome.REFUSED else "CANNOT BE CHECKED"
             code = "" if examination.refused is None else f" ({examination.refused.code})"
-            page.line(f"{word}{code}. {examination.why}", Style.ALARM)
+            page.line(f"{word}{code}. {examination.why}", Style.STRONG_BAD)
             page.text(f"What to do: {' '.join(_changes(examination))}")
     page.text(f"Looked at {utc(examination.now)}. {_trust(explanation)}", Style.FAINT)
     if explanation.disagreement:
@@ -191,7 +192,7 @@ def _grant_row(line: GrantLine, reading: Reading) -> tuple[Cell, ...]:
     return (
         mark,
         Cell(name_text(line.value)),
-        Cell(f"in {' and '.join(CLAIMS[source] for source in line.sources)}"),
+        Cell(f"in {' and '.join(source.claim for source in line.sources)}"),
         Cell(line.note, Style.FAINT),
     )
 
@@ -222,7 +223,10 @@ def _route_row(reach: Reach) -> tuple[Cell, ...]:
         ANSWERS[reach.verdict.answer],
         Cell(",".join(entry.shown_methods)),
         Cell(entry.shown_path),
-        Cell(" ".join(_answer_words(reach)), Style.FAINT if reach.verdict.answer is Answer.ALLOWED else Style.PLAIN),
+        Cell(
+            " ".join(_answer_words(reach)),
+            Style.FAINT if reach.verdict.answer is PolicyOutcome.ALLOWED else Style.PLAIN,
+        ),
     )
 
 
@@ -230,5 +234,5 @@ def _answer_words(reach: Reach) -> Iterator[str]:
     if reach.status is not None:
         yield f"{reach.status} {reach.code}:" if reach.code else f"{reach.status}:"
     yield reach.verdict.why
-    if reach.verdict.answer is not Answer.ALLOWED and isinstance(reach.entry.admits, Policy):
+    if reach.verdict.answer is not PolicyOutcome.ALLOWED and isinstance(reach.entry.admits, Policy):
         yield f"(it asks for {reach.entry.admits!r})"

@@ -9,7 +9,7 @@ from ...audit import Protection, RouteEntry
 from ...errors import ANSWERS, Code, Refused
 from ...policy import Policy, Public, TokenRequest
 from ...token import AccessToken
-from .verdicts import Answer, Verdict, judge
+from .verdicts import PolicyOutcome, Verdict, judge
 
 __all__ = ["Reach", "Standing", "reached"]
 
@@ -46,13 +46,15 @@ def reached(entries: Iterable[RouteEntry], standing: Standing) -> Iterator[Reach
 def _open(entry: RouteEntry) -> Reach | None:
     """Return the answer where no token is looked at."""
     if entry.protection is Protection.ABSENT and entry.admits is None:
-        return Reach(entry, Verdict(Answer.REFUSED, "no AuthzMiddleware stands in front, so every call fails"), 500)
+        return Reach(
+            entry, Verdict(PolicyOutcome.REFUSED, "no AuthzMiddleware stands in front, so every call fails"), 500
+        )
     if entry.protection is Protection.ENFORCED or not isinstance(entry.admits, Public):
         return None
     why = (
         "no AuthzMiddleware stands in front" if entry.protection is Protection.ABSENT else "refusals are only reported"
     )
-    return Reach(entry, Verdict(Answer.ALLOWED, f"{why}, so anybody gets in"))
+    return Reach(entry, Verdict(PolicyOutcome.ALLOWED, f"{why}, so anybody gets in"))
 
 
 def _refused(entry: RouteEntry, standing: Standing) -> Reach | None:
@@ -60,22 +62,24 @@ def _refused(entry: RouteEntry, standing: Standing) -> Reach | None:
     refused = standing.refused
     if refused is None:
         return None
-    return _by_code(entry, Verdict(Answer.REFUSED, "the token is refused"), refused.code)
+    return _by_code(entry, Verdict(PolicyOutcome.REFUSED, "the token is refused"), refused.code)
 
 
 def _decided(entry: RouteEntry, standing: Standing) -> Reach:
     if standing.token is None:
-        return Reach(entry, Verdict(Answer.UNKNOWN, "the middlewares of this application do not agree on the token"))
+        return Reach(
+            entry, Verdict(PolicyOutcome.UNKNOWN, "the middlewares of this application do not agree on the token")
+        )
     if entry.admits is None:
-        return _by_code(entry, Verdict(Answer.REFUSED, "the route states no policy"), Code.NO_POLICY)
+        return _by_code(entry, Verdict(PolicyOutcome.REFUSED, "the route states no policy"), Code.NO_POLICY)
     if isinstance(entry.admits, Public):
-        return Reach(entry, Verdict(Answer.ALLOWED, "the route is public"))
+        return Reach(entry, Verdict(PolicyOutcome.ALLOWED, "the route is public"))
     return _by_policy(entry, entry.admits, standing.token)
 
 
 def _by_policy(entry: RouteEntry, policy: Policy, token: AccessToken) -> Reach:
     verdict = judge(policy, TokenRequest(token))
-    if verdict.answer is Answer.REFUSED:
+    if verdict.answer is PolicyOutcome.REFUSED:
         return _by_code(entry, verdict, Code.INSUFFICIENT_SCOPE)
     return Reach(entry, verdict)
 

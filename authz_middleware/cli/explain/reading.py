@@ -15,14 +15,12 @@ from ...dialects import AUTH0, RFC9068, Dialect, read_identity, read_token, sele
 from ...errors import InvalidToken, Reason
 from ...issuers import TrustedIssuer
 from ...token import OIDC_SCOPES, AccessToken, GrantRule, GrantSet, IssuerTrust, Source
-from ..terminal import json_text
+from ..harmless import json_text
 
 __all__ = [
-    "CLAIMS",
     "ROWS",
     "GrantLine",
     "Reading",
-    "Row",
     "grant_lines",
     "read_claimed",
     "read_verified",
@@ -197,12 +195,6 @@ def _about_permissions(dialect: Dialect, claims: Mapping[str, object]) -> str:
 # --- grants -----------------------------------------------------------------------------------------------------------
 
 
-CLAIMS: Mapping[Source, str] = MappingProxyType(
-    {Source.SCOPE: "scope", Source.PERMISSION: "permissions", Source.ROLE: "roles", Source.GROUP: "groups"}
-)
-"""What the claims of each source are called."""
-
-
 @dataclass(frozen=True, slots=True)
 class GrantLine:
     """One value, the kinds of claim that carry it, whether it is effective (or would be), and a word on why not."""
@@ -230,5 +222,5 @@ def _note(value: str, sources: list[Source], grants: GrantSet) -> str:
     if value in OIDC_SCOPES:
         return "asks for identity data, and grants nothing on an API"
     if grants.rule.startswith("both"):
-        return f"not in {CLAIMS[Source.PERMISSION if Source.SCOPE in sources else Source.SCOPE]}"
+        return f"not in {(Source.PERMISSION if Source.SCOPE in sources else Source.SCOPE).claim}"
     return "does not count, see below"

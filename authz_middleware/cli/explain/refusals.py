@@ -15,7 +15,7 @@ from ...errors import InvalidToken, Reason, Refused
 from ...explanations import Explanation, explanation_of
 from ...issuers import TrustedIssuer
 from ..failures import FAILURES
-from ..terminal import json_text
+from ..harmless import json_text
 from .times import is_date, moment
 
 __all__ = ["Case", "change_of", "why_of"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TypeGuard
 
+from ...audit.layout import plural
 from ...dialects.readers import MAX_DATE
 
 __all__ = ["is_date", "moment", "span", "utc"]
@@ -37,5 +38,4 @@ def utc(seconds: float) -> str:
 def span(seconds: float) -> str:
     """Return a length of time in its largest unit, rounded down."""
     name, size = next(((name, size) for name, size in UNITS if seconds >= size), UNITS[-1])
-    count = int(seconds // size)
-    return f"{count} {name}{'' if count == 1 else 's'}"
+    return plural(int(seconds // size), name)

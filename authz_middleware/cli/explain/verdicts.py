@@ -17,12 +17,11 @@ from ...policy import (
     TokenRequest,
     conclude,
 )
-from .reading import CLAIMS
 
-__all__ = ["Answer", "Verdict", "judge"]
+__all__ = ["PolicyOutcome", "Verdict", "judge"]
 
 
-class Answer(StrEnum):
+class PolicyOutcome(StrEnum):
     """The answer to one policy."""
 
     ALLOWED = "allowed"
@@ -34,7 +33,7 @@ class Answer(StrEnum):
 class Verdict:
     """The answer, why, and the terms it depends on where it is not known."""
 
-    answer: Answer
+    answer: PolicyOutcome
     why: str
     depends_on: tuple[Term, ...] = ()
 
@@ -47,14 +46,14 @@ def judge(policy: Policy, request: TokenRequest) -> Verdict:
     """
     decision = conclude(policy, request)
     if decision.allowed:
-        return Verdict(Answer.ALLOWED, _why_met(decision))
+        return Verdict(PolicyOutcome.ALLOWED, _why_met(decision))
     open_terms = frozenset(term for term in policy.terms if _is_open(term, request))
     at_best = conclude(policy, request, open_terms)
     if not at_best.allowed:
-        return Verdict(Answer.REFUSED, at_best.why)
+        return Verdict(PolicyOutcome.REFUSED, at_best.why)
     needed = _needed(policy, request, open_terms)
     words = " and ".join(repr(term) for term in needed)
-    return Verdict(Answer.UNKNOWN, f"only the request can tell whether {words} holds", needed)
+    return Verdict(PolicyOutcome.UNKNOWN, f"only the request can tell whether {words} holds", needed)
 
 
 def _is_open(term: Term, request: TokenRequest) -> bool:
@@ -92,6 +91,8 @@ def _needed(policy: Policy, request: TokenRequest, open_terms: frozenset[Term]) 
 
 def _why_met(decision: Decision) -> str:
     carried = [
-        f"{term!r} is in {' and '.join(CLAIMS[s] for s in sources)}" for term, sources in decision.held if sources
+        f"{term!r} is in {' and '.join(source.claim for source in sources)}"
+        for term, sources in decision.held
+        if sources
     ]
     return f"{decision.why} ({', '.join(carried)})" if carried else decision.why
