@@ -15,7 +15,7 @@ from ...keys import FetchFailed, KeySettings, discover_jwks_uri
 from ...keys.discovery import metadata_urls
 from ..harmless import json_text, name_text
 from .answers import Answers, Look
-from .findings import Finding, Where, advice, ok, problem
+from .findings import Finding, Where, advice, note, ok, problem
 
 __all__ = ["discover"]
 
@@ -69,7 +69,7 @@ def _on_forms(looks: tuple[Look, ...]) -> Iterator[Finding]:
         if look.document is not None:
             yield ok(TOPIC, f"{where}: it is there.")
         elif look.status == NOT_FOUND or look is not looks[0]:
-            yield ok(TOPIC, f"{where}: {look.fault}; one form is enough.")
+            yield note(TOPIC, f"{where}: {look.fault}; one form is enough.")
         else:
             yield problem(
                 TOPIC,
@@ -82,7 +82,7 @@ def _on_forms(looks: tuple[Look, ...]) -> Iterator[Finding]:
 def _on_absence(looks: tuple[Look, ...], *, is_needed: bool) -> Iterator[Finding]:
     faults = "; ".join(f"{look.url}: {look.fault}" for look in looks)
     if not is_needed:
-        yield ok(TOPIC, f"There is no metadata, and jwks_uri= makes it unnecessary. {faults}.")
+        yield note(TOPIC, f"There is no metadata, and jwks_uri= makes it unnecessary. {faults}.")
         return
     yield problem(
         TOPIC,

@@ -9,7 +9,7 @@ from itertools import islice
 
 from ..harmless import name_text
 
-__all__ = ["Finding", "Level", "Where", "advice", "listed", "ok", "problem"]
+__all__ = ["Finding", "Level", "Where", "advice", "listed", "note", "ok", "problem"]
 
 MAX_LISTED = 20
 
@@ -18,6 +18,8 @@ class Level(StrEnum):
     """How a finding is meant."""
 
     OK = "ok"
+    NOTE = "note"
+    """Nothing to change, and worth knowing: something is not there, or not said."""
     ADVICE = "advice"
     """It works, and could be said more clearly or be safer."""
     PROBLEM = "problem"
@@ -34,7 +36,7 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding. `what` is a sentence; `change` says what to do and `where`, unless it is well."""
+    """One finding. `what` is a sentence; `change` says what to do and `where`, if there is something to do."""
 
     level: Level
     topic: str
@@ -52,6 +54,11 @@ def listed(names: Collection[str]) -> str:
 def ok(topic: str, what: str) -> Finding:
     """Return that something is well."""
     return Finding(Level.OK, topic, what)
+
+
+def note(topic: str, what: str) -> Finding:
+    """Return something that is not there, and need not be."""
+    return Finding(Level.NOTE, topic, what)
 
 
 def advice(topic: str, what: str, change: str, where: Where) -> Finding:

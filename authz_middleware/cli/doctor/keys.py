@@ -17,7 +17,7 @@ from ...keys.jwks import parse_jwks_document
 from ..failures import FAILURES
 from ..harmless import json_text
 from .answers import Answers, Look
-from .findings import Finding, Where, advice, ok, problem
+from .findings import Finding, Where, advice, note, ok, problem
 
 __all__ = ["check_keys"]
 
@@ -145,7 +145,7 @@ class _Key:
     def _on_fault(self) -> Finding:
         what = f"{self.name} is skipped: {self.fault}."
         if self.fault in HARMLESS:
-            return ok(TOPIC, what)
+            return note(TOPIC, what)
         if self.fault == "private or symmetric":
             return problem(
                 TOPIC,
@@ -175,7 +175,7 @@ async def _on_caching(look: Look, answers: Answers, settings: KeySettings) -> li
     findings = [ok(CACHE, f"The keys are kept for {kept:g} seconds; the server {says}.")]
     etag = look.headers.get("etag")
     if etag is None:
-        return [*findings, ok(CACHE, "They come without an ETag, so each refresh fetches them whole.")]
+        return [*findings, note(CACHE, "They come without an ETag, so each refresh fetches them whole.")]
     again = await answers.look(look.url, etag=etag)
     is_revalidated = again.failure is None and again.status == NOT_MODIFIED
     word = "answers 304 while they are the same" if is_revalidated else "sends them whole all the same"

@@ -17,6 +17,7 @@ VERSION = 1
 MARKS: Mapping[Level, Cell] = MappingProxyType(
     {
         Level.OK: Cell("ok", Style.GOOD),
+        Level.NOTE: Cell("note", Style.FAINT),
         Level.ADVICE: Cell("advice", Style.CAREFUL),
         Level.PROBLEM: Cell("PROBLEM", Style.STRONG_BAD),
     }
@@ -30,8 +31,9 @@ def page_of(report: Report) -> Page:
         page.title(section.title)
         page.table(row for finding in section.findings for row in _rows(finding))
     count = Counter(finding.level for finding in report.findings)
+    advice = f"{plural(count[Level.ADVICE], 'piece')} of advice"
     page.title(
-        f"{count[Level.OK]} well, {plural(count[Level.ADVICE], 'piece')} of advice, "
+        f"{count[Level.OK]} well, {plural(count[Level.NOTE], 'note')}, {advice}, "
         f"{plural(count[Level.PROBLEM], 'problem')}.",
         Style.STRONG_BAD if report.has_problem else Style.STRONG_GOOD,
     )

@@ -14,7 +14,7 @@ from ...issuers import TrustedIssuer
 from ...keys import check_url
 from ..harmless import json_text, name_text
 from .answers import Look
-from .findings import Finding, Where, advice, listed, ok, problem
+from .findings import Finding, Where, advice, listed, note, ok, problem
 
 __all__ = ["check_clock", "check_metadata"]
 
@@ -36,7 +36,7 @@ def check_clock(looks: Iterable[Look], leeway: float) -> Iterator[Finding]:
     if not answered:
         return
     if difference is None:
-        yield ok(CLOCK, "The server does not say what time it is.")
+        yield note(CLOCK, "The server does not say what time it is.")
         return
     seconds = abs(round(difference))
     side = "ahead of" if difference > 0 else "behind"
@@ -83,7 +83,7 @@ def _on_endpoints(metadata: Mapping[str, object]) -> Iterator[Finding]:
     for name in ENDPOINTS:
         url = metadata.get(name)
         if url is None:
-            yield ok(TOPIC, f"It states no {name}.")
+            yield note(TOPIC, f"It states no {name}.")
         elif not isinstance(url, str) or check_url(url, name):
             yield problem(TOPIC, f"Its {name} is no https URL: {json_text(url)}.", "Correct it.", Where.SERVER)
         else:
@@ -106,7 +106,7 @@ def _on_lists(metadata: Mapping[str, object]) -> Iterator[Finding]:
     for name, word in (("scopes_supported", "scopes"), ("grant_types_supported", "ways to get a token")):
         values = _strings(metadata.get(name))
         if not values:
-            yield ok(TOPIC, f"It states no {word} ({name}).")
+            yield note(TOPIC, f"It states no {word} ({name}).")
             continue
         yield ok(TOPIC, f"The {word} it states ({name}): {listed(values)}.")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import urlsplit
 
 from ...issuers import TrustedIssuer
-from .findings import Finding, Where, advice, ok, problem
+from .findings import Finding, Where, advice, note, ok, problem
 
 __all__ = ["check_enforcement", "check_resource", "check_settings"]
 
@@ -136,7 +136,7 @@ def check_resource(resource: str | None, issuers: Iterable[TrustedIssuer]) -> It
     """Compare the name under which clients find an API (RFC 9728) with the audiences its tokens may have."""
     audiences = {audience for trusted in issuers for audience in trusted.settings.audiences}
     if resource is None:
-        yield ok(RESOURCE, "No resource= is given, so challenges do not say where to get a token (RFC 9728).")
+        yield note(RESOURCE, "No resource= is given, so challenges do not say where to get a token (RFC 9728).")
     elif resource in audiences:
         yield ok(RESOURCE, f"Clients find it as {resource}, and tokens for that are accepted.")
     else:
