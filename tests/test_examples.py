@@ -31,8 +31,9 @@ def challenge(code: Code | None = None, scope: str = "") -> str:
 
 def user(dialect: str, *grants: str, **claims: Any) -> dict[str, str]:
     """Return headers with a user's token, the grants where the dialect writes them."""
-    scope = "openid" if dialect.endswith("_authz") else " ".join(("openid", *grants))
-    return TENANT.headers(dialect, **{"scope": scope, "permissions": grants, **claims})
+    has_permissions = dialect.endswith("_authz")
+    written = {"permissions": grants} if has_permissions else {"scope": " ".join(("openid", *grants))}
+    return TENANT.headers(dialect, **{"scope": "openid", **written, **claims})
 
 
 def assert_refused(response: Any, code: Code, expected_challenge: str | None) -> None:

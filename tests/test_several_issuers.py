@@ -306,7 +306,8 @@ def test_starlette_s_own_scopes_are_limited_too() -> None:
 @pytest.mark.parametrize("machine", [True, False])
 def test_the_limit_changes_no_row_of_the_table(dialect: str, machine: bool) -> None:
     """An absent claim stays absent and an empty one empty: a limit takes values away and nothing else."""
-    for permissions in (None, [], ["b"], ["a", "b"]):
+    has_permissions = dialect.endswith("_authz")
+    for permissions in (None, [], ["b"], ["a", "b"]) if has_permissions else (None,):
         token = THEIRS.token(dialect, scope="a b", permissions=permissions, machine=machine)
         for options in ({}, {"dialects": [dialect]}):
             wide, narrow = (

@@ -144,7 +144,8 @@ def test_requires_asks_whichever_claim_the_dialect_writes(issuer: LocalIssuer, d
     app = client(starlette_app(issuer, Route("/", requires("a")(endpoint))))
     granted = {"permissions": ["a"]} if dialect.endswith("authz") else {"scope": "openid a"}
     expect_ok(app.get("/", headers=issuer.headers(dialect, **granted)))
-    expect_forbidden(app.get("/", headers=issuer.headers(dialect, scope="openid", permissions=["b"])), "a")
+    other = {"permissions": ["b"]} if dialect.endswith("authz") else {"scope": "openid b"}
+    expect_forbidden(app.get("/", headers=issuer.headers(dialect, **other)), "a")
 
 
 # --- authorize, late --------------------------------------------------------------------------------------------------

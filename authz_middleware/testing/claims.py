@@ -80,10 +80,13 @@ def grants(
     A dialect with permissions writes the claim also where it is empty; a machine's repeats the scopes.
 
     Raises:
-        ConfigurationError: one string where several belong, or the other way round.
+        ConfigurationError: one string where several belong, or the other way round; permissions that the dialect has
+            no claim for.
     """
     if isinstance(permissions, str) or not isinstance(scope, str | None):
         raise ConfigurationError("scope= is one space-joined string, permissions= a collection of strings")
+    if permissions and not dialect.has_permissions:
+        raise ConfigurationError(f"{dialect.name} has no permissions; write scope=…, or name another dialect")
     claims: dict[str, object] = {} if scope is None else {dialect.scope_claim: scope}
     if permissions is not None and dialect.has_permissions:
         is_unsaid = is_machine and permissions == ()

@@ -189,8 +189,8 @@ class LocalIssuer:
         Args:
             dialect: a name or a `Dialect` table.
             scope: the scopes, joined by spaces; left out, the token carries none.
-            permissions: go into the token only where the dialect has them. Left out, a user has none and a machine
-                those in `scope`; None leaves out the claim itself, as an API does that does not add permissions.
+            permissions: only where the dialect has them. Left out, a user has none and a machine those in `scope`;
+                None leaves out the claim itself, as an API does that does not add permissions.
             subject: the `sub`; left out, one user's, or the client's own.
             client_id: the client the token is issued to.
             machine: whether the token is the client's own.

@@ -71,7 +71,15 @@ def test_what_is_said_about_permissions_is_written() -> None:
     assert issuer.claims(machine=True, scope="a b")["permissions"] == ["a", "b"]
     assert issuer.claims(machine=True, scope="a", permissions=[])["permissions"] == []
     assert "permissions" not in issuer.claims(machine=True, scope="a", permissions=None)
-    assert "permissions" not in issuer.claims("access_token", permissions=["a"])
+    for none in ((), None):
+        assert "permissions" not in issuer.claims("access_token", permissions=none)
+
+
+@pytest.mark.parametrize("make", [LocalIssuer.claims, LocalIssuer.token, LocalIssuer.headers, LocalIssuer.access_token])
+def test_permissions_are_not_dropped_where_the_dialect_has_none(make: Any) -> None:
+    with pytest.raises(ConfigurationError) as fault:
+        make(local(), "rfc9068", permissions=["a"])
+    assert str(fault.value) == "rfc9068 has no permissions; write scope=…, or name another dialect"
 
 
 def test_a_dialect_of_the_applications_own_is_written_by_its_table() -> None:

@@ -23,6 +23,7 @@ from authz_middleware import (
     requires,
 )
 from authz_middleware.audit import installed_middlewares
+from authz_middleware.dialects import DIALECTS
 from authz_middleware.errors import Code
 from authz_middleware.testing import LocalIssuer, SigningKey, trust
 from tests.apps import Foreign, endpoint
@@ -38,13 +39,16 @@ def local(issuer: str = "https://issuer.test/", audience: str = "https://api.tes
 
 
 def status(app: ASGIApp, issuer: LocalIssuer, *dialect: str, path: str = "/orders", **claims: Any) -> int:
-    claims = {**READ, **claims}
-    return TestClient(app).get(path, headers=issuer.headers(*dialect, **claims)).status_code
+    return TestClient(app).get(path, headers=reading(issuer, *dialect, **claims)).status_code
 
 
 def code(app: ASGIApp, issuer: LocalIssuer, *dialect: str, path: str = "/orders", **claims: Any) -> object:
-    headers = issuer.headers(*dialect, **{**READ, **claims})
-    return TestClient(app).get(path, headers=headers).json().get("code")
+    return TestClient(app).get(path, headers=reading(issuer, *dialect, **claims)).json().get("code")
+
+
+def reading(issuer: LocalIssuer, dialect: str = "access_token_authz", **claims: Any) -> dict[str, str]:
+    """Return headers with a token that may read orders, where its dialect has permissions."""
+    return issuer.headers(dialect, **({**READ, **claims} if DIALECTS[dialect].has_permissions else claims))
 
 
 # --- whom it stands in for --------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from secrets import token_urlsafe
 from typing import Any
 
+from ...dialects import DIALECTS
 from ...testing import LocalIssuer, SigningKey
 from .servers import PARTNER
 
@@ -50,18 +51,21 @@ def _token(dialect: str, **claims: Any) -> Mint:
 
 def _jo(dialect: str, *permissions: str, scope: str = "openid profile", **claims: Any) -> Mint:
     """Return the maker of a token for a user of the application's own client, the rights where the dialect has them."""
-    if not dialect.endswith("_authz"):
-        scope = " ".join((scope, *permissions))
-    return _token(dialect, scope=scope, permissions=permissions, **claims)
+    if DIALECTS[dialect].has_permissions:
+        return _token(dialect, scope=scope, permissions=permissions, **claims)
+    return _token(dialect, scope=" ".join((scope, *permissions)), **claims)
 
 
 def _partner(dialect: str) -> Mint:
     """Return the maker of a token for a user who may do more than the partner's application was granted."""
-    return _token(dialect, client_id=PARTNER, scope=f"openid {READ}", permissions=[READ, CREATE])
+    permissions = [READ, CREATE] if DIALECTS[dialect].has_permissions else None
+    return _token(dialect, client_id=PARTNER, scope=f"openid {READ}", permissions=permissions)
 
 
 def _job(dialect: str) -> Mint:
-    return _token(dialect, client_id="nightly-job", machine=True, scope=READ, permissions=[READ])
+    return _token(
+        dialect, client_id="nightly-job", machine=True, scope=READ
+    )  # which permissions repeat, if there are any
 
 
 def _tampered(issuer: LocalIssuer) -> str:

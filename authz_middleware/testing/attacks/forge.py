@@ -95,7 +95,8 @@ class Forge:
         """Return a good token with these grants, in every claim the dialect has for them."""
         values = list(values)
         scope = " ".join(value for value in values if " " not in value)
-        grants = self.issuer.claims(self.dialect, scope=scope, permissions=values)
+        permissions = values if self.dialect.has_permissions else None
+        grants = self.issuer.claims(self.dialect, scope=scope, permissions=permissions)
         return self.token(**{name: grants[name] for name in self._granting_claims() if name in grants})
 
     def granting_lookalikes(self) -> str:
