@@ -32,7 +32,8 @@ def context_of(scope: Scope) -> RequestContext:
     if not isinstance(context, RequestContext) or not context.is_open:
         raise ConfigurationError(
             "a guarded route was called without AuthzMiddleware in front of it; "
-            "write app.add_middleware(AuthzMiddleware, issuers=[…])"
+            "write app.add_middleware(AuthzMiddleware, issuers=[…]); "
+            "in a test, call it within authz_middleware.testing.as_caller(…)"
         )
     return context
 
