@@ -392,6 +392,9 @@ def test_of_many_keys_some_are_described() -> None:
     findings = with_keys(*(SigningKey("EdDSA", kid=f"k{number}").jwk() for number in range(30)))
     assert said(findings, Level.OK).count("(EdDSA)") == 20
     assert "30 keys are published" in said(findings, Level.OK)
+    assert " and 10 more." in said(findings, Level.OK)
+    skipped = with_keys(RSA.jwk(), *(without(EC.jwk(), kid=f"k{number}", use="enc") for number in range(30)))
+    assert said(skipped, Level.NOTE).count("is skipped: not for signatures.") == 19
 
 
 @pytest.mark.parametrize(
