@@ -103,6 +103,10 @@ class IssuerTrust:
     grantable: frozenset[str] | None = None
     grant_claims: frozenset[tuple[str, ...]] = frozenset()
 
+    def may_grant(self, value: str) -> bool:
+        """Tell whether the issuer may assert a grant."""
+        return self.grantable is None or value in self.grantable
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessToken:

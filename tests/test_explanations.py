@@ -298,7 +298,7 @@ def test_what_is_missing_is_that_of_the_nearest_alternative(issuer: LocalIssuer)
     assert decision.detail.missing == (policy.role("r"),)
     assert [term for term, _ in decision.detail.held] == [policy.scope("x"), policy.any_of("d")]
     assert decision.detail.required == (("a", "b", "c"), ("x",), ("d", "e"))
-    assert decision.detail.scope == ()  # x is there, and no client can request a role
+    assert decision.detail.scope == ("d", "e")  # no client can request a role, so it is the nearest of the others
     assert decision.why == "role('r') is not among the token's roles"
 
 

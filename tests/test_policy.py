@@ -19,6 +19,7 @@ from authz_middleware.policy import (
     GrantTerm,
     Kind,
     Policy,
+    TokenRequest,
     all_of,
     any_of,
     conclude,
@@ -29,7 +30,7 @@ from authz_middleware.policy import (
     suggest,
 )
 from authz_middleware.policy.alternatives import MAX_ALTERNATIVES
-from authz_middleware.token import OIDC_SCOPES, GrantRule, GrantSet, Source
+from authz_middleware.token import OIDC_SCOPES, GrantRule, GrantSet, IssuerTrust, Source
 
 from .apps import asking, grants
 
@@ -357,23 +358,99 @@ def test_without_grants_the_first_of_the_shortest_alternatives_is_suggested() ->
 )
 def test_the_alternative_that_lacks_fewest_is_suggested(held: GrantSet, expected: tuple[str, ...]) -> None:
     subject = any_of(all_of("a", "b"), all_of("c", "d"), "e")
-    required, wanted = suggest(subject, [term for term in subject.terms if term.holds(asking(held))])
-    assert required == (("a", "b"), ("c", "d"), ("e",))
-    assert wanted == expected
+    decision = decide(subject, held)
+    assert decision.required == (("a", "b"), ("c", "d"), ("e",))
+    assert decision.scope == expected
+
+
+def refuses(request: policy.AccessRequest) -> bool:
+    raise NotImplementedError
+
+
+ORG = policy.path_param("org")
+ELSEWHERE = "https://elsewhere.test/"
+TWO_WORDS = grants(effective=frozenset({"two words"}), entitlements=frozenset({"two words"}))
 
 
 @pytest.mark.parametrize(
-    ("held", "expected"),
+    ("subject", "held", "expected"),
     [
-        ("", ("a", "b")),
-        ("a", ("a", "b")),  # the next token is asked for in place of this one
-        ("a b", ()),  # with the same again, a client would ask for ever
+        (all_of("a", "b"), grants("a"), ("a", "b")),  # the next token is asked for in place of this one
+        (all_of("a", "b"), grants("c"), ("a", "b")),
+        (any_of("a", "b"), grants(), ("a",)),
+        (all_of("a", "b") | "c", grants("a"), ("a", "b")),  # the first on ties
+        # what else is missing, no request for scopes brings
+        ("a" & role("r"), grants(), ()),
+        ("a" & role("r"), grants("", roles="r"), ("a",)),
+        ("a" & policy.machine, grants(), ()),
+        ("a" & policy.claim("org", equals="acme"), grants(), ()),
+        ("a" & policy.subject("somebody"), grants(), ()),
+        ("a" & policy.user, grants(), ("a",)),
+        (role("r") | scope("a"), grants(), ("a",)),
+        (("a" & role("r")) | all_of("b", "c"), grants("a"), ("b", "c")),
+        # what is known only later may yet hold; nothing alone is asked for on its behalf
+        ("a" & policy.check(refuses), grants(), ("a",)),
+        ("a" & policy.check(refuses), grants("a"), ()),
+        ("a" & policy.tenant(ORG), grants(), ("a",)),
+        ("a" & policy.claim("org", equals=ORG), grants(), ("a",)),
+        ("a" & policy.claim("org", contains=ORG, issuer=ELSEWHERE), grants(), ()),
+        ("a" & policy.tenant(ORG, issuer=ELSEWHERE), grants(), ()),
+        (policy.tenant(ORG) | scope("a"), grants(), ("a",)),
+        # what stands in scope and does not do, the same scope does not do again either
+        (permission("a"), grants("a"), ()),
+        (permission("a") & "b", grants("a"), ()),
+        (permission("a") | "b", grants("a"), ("b",)),
+        (grant("a"), grants("a", effective=frozenset(), rule=GrantRule.BOTH_THIRD_PARTY), ()),
+        (grant("a"), grants("", "a", effective=frozenset(), rule=GrantRule.BOTH_THIRD_PARTY), ("a",)),
+        # no request can name it
+        (permission("two words"), grants(), ()),
+        (permission("two words") & "a", grants(), ()),
+        (permission("two words") & "a", TWO_WORDS, ("a",)),
+        # nothing counts, whatever is asked for, but a scope that asks for identity data
+        (grant("a"), grants(rule=GrantRule.NONE_RBAC_OFF), ()),
+        (grant("a"), grants(rule=GrantRule.NONE_PERMISSIONS_ABSENT), ()),
+        (scope("openid"), grants(rule=GrantRule.NONE_RBAC_OFF), ("openid",)),
+        (scope("openid") & "a", grants(rule=GrantRule.NONE_RBAC_OFF), ()),
+        (scope("openid") | "a", grants(rule=GrantRule.NONE_PERMISSIONS_ABSENT), ("openid",)),
+    ],
+    ids=repr,
+)
+def test_only_what_can_complete_an_alternative_is_suggested(
+    subject: Policy, held: GrantSet, expected: tuple[str, ...]
+) -> None:
+    decision = decide(subject, held)
+    assert not decision.allowed
+    assert decision.scope == expected
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [(grant("a"), ()), (any_of("a", "b"), ("b",)), (scope("openid"), ("openid",)), (all_of("a", "b"), ())],
+)
+def test_what_the_issuer_may_not_assert_is_not_suggested(subject: Policy, expected: tuple[str, ...]) -> None:
+    token = dataclasses.replace(asking(grants()).token, trust=IssuerTrust(grantable=frozenset({"b"})))
+    assert conclude(subject, TokenRequest(token)).scope == expected
+
+
+@pytest.mark.parametrize("subject", [policy.tenant(ORG), policy.claim("org", equals=ORG)])
+def test_a_path_parameter_that_is_known_decides(subject: Policy) -> None:
+    token = asking(grants()).token
+    assert conclude("a" & subject, TokenRequest(token, {"org": "acme"})).scope == ()
+    assert conclude("a" & subject, TokenRequest(token, {"other": "acme"})).scope == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        ("a" & role("r"), ("a",)),
+        (role("r") | scope("a"), ("a",)),
+        (permission("two words") | all_of("a", "b"), ("a", "b")),
+        (permission("two words") & "a", ("a",)),
+        (role("r") & policy.check(refuses), ()),
     ],
 )
-def test_what_would_bring_nothing_new_is_not_suggested(held: str, expected: tuple[str, ...]) -> None:
-    subject = all_of("a", "b") & role("admin")
-    required, wanted = suggest(subject, [term for term in subject.terms if term.holds(asking(grants(held)))])
-    assert (required, wanted) == ((("a", "b"),), expected)
+def test_an_anonymous_caller_may_yet_have_what_no_scope_brings(subject: Policy, expected: tuple[str, ...]) -> None:
+    assert suggest(subject)[1] == expected
 
 
 @pytest.mark.parametrize("value", ["two words", 'say "x"', "back\\slash", "ü", "tab\t", "\x7f", "\ud800"])
@@ -390,7 +467,7 @@ def test_what_is_a_scope_token_is_suggested(value: str) -> None:
 
 def test_roles_are_never_named() -> None:
     assert suggest(role("admin") & "a") == ((("a",),), ("a",))
-    assert suggest(role("admin") | scope("a")) == ((("a",),), ())
+    assert suggest(role("admin") | scope("a")) == ((("a",),), ("a",))
     assert suggest(role("admin")) == ((), ())
 
 

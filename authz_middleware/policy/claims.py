@@ -19,7 +19,7 @@ from .core import Kind, Policy, Term, check_issuer, issuer_words
 from .patterns import MAX_MATCHED_LENGTH, compile_pattern
 from .request import AccessRequest
 
-__all__ = ["ClaimTerm", "PathParam", "claim", "operand_in", "path_param"]
+__all__ = ["ClaimTerm", "PathParam", "claim", "is_yet_unknown", "operand_in", "path_param"]
 
 GRANT_CLAIMS = {"scope": "scope", "scp": "scope", "permissions": "permission"}
 """Claims that carry grants, and the term that reads them by the rule for effective grants."""
@@ -44,6 +44,11 @@ class PathParam:
 def operand_in(request: AccessRequest, operand: object) -> object:
     """Return what a term compares with: the operand itself, or the path parameter it names."""
     return operand.value_in(request) if isinstance(operand, PathParam) else operand
+
+
+def is_yet_unknown(operand: object, request: AccessRequest) -> bool:
+    """Tell whether a term compares with a path parameter that the path, as far as it was routed, does not have."""
+    return isinstance(operand, PathParam) and operand.name not in request.path_params
 
 
 Scalar = str | int | float | bool
@@ -98,6 +103,10 @@ class ClaimTerm(Term):
         if self.operator == "contains":
             return isinstance(value, tuple | list) and any(_equal_as_json(item, operand) for item in value)
         return _equal_as_json(value, operand)
+
+    def may_yet_hold(self, request: AccessRequest) -> bool:
+        """Tell whether it is compared with a path parameter that is not known yet, as at a mount around the route."""
+        return is_yet_unknown(self.operand, request) and self.is_about(request)
 
 
 def path_param(name: str) -> PathParam:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..token import Source
+from ..token import OIDC_SCOPES, AccessToken, GrantRule, Source
 from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Kind, Policy, Term
 from .request import AccessRequest
 from .running import run_checks
@@ -20,6 +20,9 @@ __all__ = [
     "suggest",
 ]
 
+NOTHING_COUNTS = frozenset({GrantRule.NONE_PERMISSIONS_ABSENT, GrantRule.NONE_RBAC_OFF})
+"""Rows of the table in which no scope counts, whatever a client requests."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -31,7 +34,7 @@ class Decision:
         held: terms that hold, each with the kinds of claim that carry it.
         missing: terms that do not hold, in the alternative that lacks fewest.
         required: the alternatives as grant names; what no client can request is left out.
-        scope: what a client can usefully request; empty where no grant is missing.
+        scope: what a client can usefully request; empty where no request for scopes helps.
         why: one sentence for people; it names no value of the token.
     """
 
@@ -53,7 +56,7 @@ def conclude(policy: Policy, request: AccessRequest, checked: frozenset[Term] = 
     """Decide with the checks that are known to hold. None is run."""
     held = tuple(term for term in policy.terms if term in checked or term.holds(request))
     lacking = min((_lacking(terms, held) for terms in policy.alternatives), key=len)
-    required, wanted = suggest(policy, held)
+    required, wanted = suggest(policy, request, held)
     allowed = not lacking
     return Decision(
         allowed=allowed,
@@ -80,19 +83,39 @@ def requestable(accesses: Iterable[Access]) -> frozenset[str]:
     return frozenset(name for policy in policies for terms in policy.alternatives for name in _scopes(terms))
 
 
-def suggest(policy: Policy, held: Iterable[Term] = ()) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+def suggest(
+    policy: Policy, request: AccessRequest | None = None, held: Iterable[Term] = ()
+) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     """Return what would do, as lists of grant names, and the names a client can usefully request.
 
-    The latter are those of the alternative that lacks fewest terms, the first on ties, given the terms that are `held`;
-    all of them, since the next token is asked for in place of this one, and none where it would bring nothing new.
-    Only grants are named: roles, claims and the like no client can request.
+    The latter are those of the alternative that lacks fewest terms, the first on ties, among those that requesting
+    scopes can complete: where a role is missing too, or a scope is there already and does not do, no request helps.
+    All its names, since the next token is asked for in place of this one. Only grants are named: roles, claims and the
+    like no client can request. `held` are the terms that `request` meets; None: an anonymous one, who may yet meet any.
     """
-    alternatives = policy.alternatives
-    required = [_names(terms) for terms in alternatives]
     held = frozenset(held)
-    nearest = min(alternatives, key=lambda terms: len(_lacking(terms, held)))
-    wanted = _scopes(nearest) if _scopes(_lacking(nearest, held)) else ()
-    return tuple(dict.fromkeys(names for names in required if names)), wanted
+    completable = [terms for terms in policy.alternatives if _can_be_completed(terms, request, held)]
+    nearest = min(completable, key=lambda terms: len(_lacking(terms, held)), default=())
+    required = tuple(dict.fromkeys(names for names in map(_names, policy.alternatives) if names))
+    return required, _scopes(nearest)
+
+
+def _can_be_completed(terms: tuple[Term, ...], request: AccessRequest | None, held: frozenset[Term]) -> bool:
+    """Tell whether a token with more scopes, all else the same, could meet these terms."""
+    if request is None:
+        return bool(_scopes(terms))
+    lacking = _lacking(terms, held)
+    return any(term.kind in GRANT_KINDS for term in lacking) and all(
+        _can_be_requested(term, request.token) if term.kind in GRANT_KINDS else term.may_yet_hold(request)
+        for term in lacking
+    )
+
+
+def _can_be_requested(term: Term, token: AccessToken) -> bool:
+    """Tell whether requesting a value could help: it is not in scope already, and would count there."""
+    if not is_scope_token(term.value) or term.value in token.grants.scopes:
+        return False
+    return term.value in OIDC_SCOPES or (token.trust.may_grant(term.value) and token.grants.rule not in NOTHING_COUNTS)
 
 
 def _lacking(terms: tuple[Term, ...], held: Iterable[Term]) -> tuple[Term, ...]:

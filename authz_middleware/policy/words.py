@@ -137,7 +137,6 @@ def _why_void(rule: GrantRule) -> str:
 
 def _barred(term: Term, token: AccessToken) -> str:
     """Say that an issuer may not assert a value, which then counts for nothing in its tokens."""
-    grantable = token.trust.grantable
-    if grantable is None or term.value in grantable:
+    if token.trust.may_grant(term.value):
         return ""
     return ", and would not count if it were: it is not among the grants= of its issuer"
