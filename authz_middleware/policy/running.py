@@ -1,18 +1,20 @@
 """Running checks: awaited where that is possible, each within its time, so that nobody waits for ever.
 
-A sync function runs in a worker thread. One that hangs keeps its thread until it ends, so there are only so many of
-them: beyond that, a check that would need another one refuses.
+A sync function runs in a thread, an async one in a task. One that hangs keeps its thread, or the task that does not
+heed its cancellation, until it ends, so there are only so many of them: beyond that, checks refuse.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import inspect
 import logging
 import threading
 import time
 from collections.abc import Awaitable
-from typing import cast
+from concurrent.futures import Future
+from typing import Any, cast
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
@@ -26,15 +28,18 @@ __all__ = ["run_checks", "run_checks_now"]
 MAX_THREADS = 40
 """How many checks of one event loop run in threads at a time; others wait, within their time."""
 MAX_HANGING = 80
-"""How many threads checks of all loops may hold, those included that nobody waits for any more."""
+"""How many threads checks of all loops may hold, those included that nobody waits for any more; and how many tasks that
+nobody waits for may go on."""
 
 _limiter: RunVar[CapacityLimiter] = RunVar("authz_middleware.checks")
 _threads = threading.BoundedSemaphore(MAX_HANGING)
+_abandoned: set[asyncio.Future[Any]] = set()
+"""Tasks that nobody waits for any more. An event loop alone would not keep them alive."""
 _log = logging.getLogger("authz_middleware")
 
 
-class TooManyThreads(Exception):
-    """Checks that nobody waits for any more hold every thread there is for checks."""
+class TooManyHanging(Exception):
+    """Checks that nobody waits for any more hold every thread there is for checks, or go on in as many tasks."""
 
 
 async def run_checks(policy: Policy, request: AccessRequest) -> frozenset[Term]:
@@ -64,16 +69,34 @@ def _those_that_hold(answers: dict[Term, bool]) -> frozenset[Term]:
 async def _run(check: CheckTerm, request: AccessRequest) -> bool:
     now = asyncio.get_running_loop().time
     deadline = now() + check.seconds
+    asked = asyncio.ensure_future((_awaited if check.is_async else _threaded)(check, request))
     try:
-        async with asyncio.timeout_at(deadline):
-            answer = await (_awaited if check.is_async else _threaded)(check, request)
-    except asyncio.CancelledError as error:
-        if (task := asyncio.current_task()) is None or task.cancelling():
-            raise  # somebody ends this request
-        return _failed(check, error)  # something it waited for was ended: one more way to fail
-    except Exception as error:  # noqa: BLE001 - fail closed, whatever an application's function does
+        await asyncio.wait({asked}, timeout=check.seconds)  # asyncio.timeout would wait for who does not heed it
+    except asyncio.CancelledError:  # somebody ends this request, and the check with it
+        _abandon(asked)
+        await asyncio.wait({asked}, timeout=max(deadline - now(), 0))  # what is left of its time, to clean up
+        raise
+    if not asked.done():
+        _abandon(asked)
+        return _failed(check, TimeoutError())
+    try:
+        answer = asked.result()
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - fail closed, whatever a function does
         return _failed(check, error)
     return _accepted(check, answer, is_late=now() >= deadline)
+
+
+def _abandon(asked: asyncio.Future[Any]) -> None:
+    """Cancel a check that nobody waits for any more, and keep it until it has ended."""
+    _abandoned.add(asked)
+    asked.add_done_callback(_forget)
+    asked.cancel()
+
+
+def _forget(ended: asyncio.Future[Any]) -> None:
+    _abandoned.discard(ended)
+    if not ended.cancelled():
+        ended.exception()  # nobody else will look at it, and asyncio would log its text
 
 
 def _run_now(check: CheckTerm, request: AccessRequest) -> bool:
@@ -81,14 +104,19 @@ def _run_now(check: CheckTerm, request: AccessRequest) -> bool:
         _log.warning("check %s is async, and nothing can be awaited where it is asked", check.value)
         return False
     deadline = time.monotonic() + check.seconds
+    asked: Future[object] = Future()
+    context = contextvars.copy_context()
     try:
-        answer: object = check.function(request)
+        threading.Thread(target=context.run, args=(_call_for, asked, check, request), daemon=True).start()
+        answer = asked.result(check.seconds)
     except Exception as error:  # noqa: BLE001 - as above
         return _failed(check, error)
     return _accepted(check, answer, is_late=time.monotonic() >= deadline)
 
 
 async def _awaited(check: CheckTerm, request: AccessRequest) -> object:
+    if len(_abandoned) >= MAX_HANGING:
+        raise TooManyHanging
     return await cast("Awaitable[object]", check.function(request))
 
 
@@ -100,9 +128,17 @@ async def _threaded(check: CheckTerm, request: AccessRequest) -> object:
     return await to_thread.run_sync(_called_in_thread, check, request, abandon_on_cancel=True, limiter=limiter)
 
 
+def _call_for(asked: Future[object], check: CheckTerm, request: AccessRequest) -> None:
+    """Call a check in a thread for whoever waits for `asked`."""
+    try:
+        asked.set_result(_called_in_thread(check, request))
+    except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        asked.set_exception(error)
+
+
 def _called_in_thread(check: CheckTerm, request: AccessRequest) -> object:
     if not _threads.acquire(blocking=False):
-        raise TooManyThreads
+        raise TooManyHanging
     try:
         return check.function(request)
     finally:
