@@ -97,8 +97,22 @@ def told(issuer: LocalIssuer, asked: Any, token: str, route: Any = ran, **option
             {},
             {"scope": "x", "permissions": ["y"]},
             "x",
+            f"'x' is in scope but not in permissions, and {READ_AS_THIRD_PARTY}",
+            id="in scope but not in permissions, and nobody said whose the client is",
+        ),
+        pytest.param(
+            {"third_party_clients": {"first-party-app"}},
+            {"scope": "x", "permissions": ["y"]},
+            "x",
             "'x' is in scope but not in permissions: the client asked for it, but the user does not have it",
-            id="a scope was requested that RBAC did not grant",
+            id="a third party requested a scope that the user does not have",
+        ),
+        pytest.param(
+            OWN,
+            {"scope": "x", "permissions": ["y"], "act": {"sub": "service"}},
+            "x",
+            "'x' is in scope but not in permissions: the client asked for it, but the user does not have it",
+            id="delegated on, with a scope that the user does not have",
         ),
         pytest.param(
             OWN,
@@ -272,7 +286,8 @@ def test_a_check_is_named(issuer: LocalIssuer) -> None:
         (
             policy.any_of("x"),
             grants("x", effective=frozenset(), rule=GrantRule.BOTH_CLIENT_UNNAMED),
-            "'x' is in scope but not in permissions: the client asked for it, but the user does not have it",
+            "'x' is in scope but not in permissions, and the token names no client, so it is read as a third-party "
+            "client's",
         ),
         (
             policy.any_of("x"),

@@ -31,6 +31,8 @@ RESTRICTED: Mapping[GrantRule, str] = {
     GrantRule.BOTH_DELEGATED: ("the token was passed on to another service (act), so only what stands in both counts"),
 }
 """Why a value must stand in both claims."""
+LIMITED = frozenset({GrantRule.BOTH_THIRD_PARTY, GrantRule.BOTH_DELEGATED})
+"""Where that is meant so, and a scope that is no permission is one that the user does not have."""
 
 
 def why_met(request: AccessRequest, held: Iterable[Term]) -> str:
@@ -118,7 +120,7 @@ def _why_elsewhere(term: Term, token: AccessToken) -> str:
 
 def _why_restricted(term: Term, source: Source, token: AccessToken) -> str:
     """Say which of the two claims a value is missing from, and why it must stand in both."""
-    if source is Source.SCOPE and not token.is_machine:
+    if source is Source.SCOPE and not token.is_machine and token.grants.rule in LIMITED:
         return f"{term!r} is in scope but not in permissions: the client asked for it, but the user does not have it"
     other = Source.SCOPE if source is Source.PERMISSION else Source.PERMISSION
     return f"{term!r} is in {CLAIMS[source]} but not in {CLAIMS[other]}, and {RESTRICTED[token.grants.rule]}"
