@@ -313,7 +313,8 @@ def _with_claims(dialect: Dialect, trusted: TrustedIssuer, allowed: list[Dialect
         dialect = replace(dialect, tenant_claims=claim_paths(trusted.tenant_claims))
     takes_permissions = dialect.has_permissions or not any(table.has_permissions for table in allowed)
     if trusted.permissions_claims and takes_permissions:  # an empty list is a fault of its own and makes no others
-        dialect = replace(dialect, permissions_claims=claim_paths(trusted.permissions_claims))
+        # what makes the provider write permissions of its own says nothing of this claim
+        dialect = replace(dialect, permissions_claims=claim_paths(trusted.permissions_claims), permissions_setting=None)
     return dialect
 
 

@@ -28,12 +28,15 @@ from .apps import asking, bare, client, grants, starlette_app
 from .helpers import ISSUER
 from .watching import Watch
 
-SWITCH_ON = "“Add Permissions in the Access Token” for this API at the authorization server"
+SWITCH_ON = "RBAC and “Add Permissions in the Access Token” for this API at the authorization server"
 NO_PERMISSIONS = "tokens of this dialect have no permissions, so if those should count, switch on " + SWITCH_ON
 READ_AS_THIRD_PARTY = (
     "this client is read as third-party, because nobody said that it is not (if it is your own, say so with "
     "third_party_clients=, an empty set if there are none)"
 )
+NAME_THEIR_CLAIM = "name their claim in permissions_claims="
+PROVES_NOTHING = "rbac_enforced=False says that a client gets whatever scope it asks for, so it proves no right"
+NOT_ASKED = "the client did not ask for it, or the user does not have it"
 ONLY_BOTH = "so only what stands in both counts"
 OWN: dict[str, Any] = {"third_party_clients": set()}
 
@@ -177,15 +180,71 @@ def told(issuer: LocalIssuer, asked: Any, token: str, route: Any = ran, **option
             {"dialects": ["access_token"], "rbac_enforced": False},
             {"dialect": "access_token", "scope": "y"},
             "x",
-            "'x' is not in scope: the client did not ask for it, or the user does not have it; " + NO_PERMISSIONS,
-            id="RBAC is not enforced, and it was not asked for",
+            f"'x' is not granted: {PROVES_NOTHING}",
+            id="RBAC is not enforced, and it was not asked for: asking would not help",
+        ),
+        pytest.param(
+            {"dialects": ["access_token"], "rbac_enforced": False},
+            {"scope": "y", "permissions": ["x"]},
+            "x",
+            f"'x' is not granted: {PROVES_NOTHING}; the token carries permissions, but dialects= says not to read "
+            "them; if they should count, allow access_token_authz",
+            id="RBAC is not enforced, and dialects= ignores the permissions",
+        ),
+        pytest.param(
+            {"dialects": ["access_token"], "rbac_enforced": True},
+            {"scope": "openid", "permissions": ["x"]},
+            "x",
+            f"'x' is not in scope: {NOT_ASKED}; the token carries permissions, but dialects= says not to read them; if "
+            "they should count, allow access_token_authz",
+            id="dialects= ignores the permissions",
+        ),
+        pytest.param(
+            {"dialects": ["rfc9068_profile"], "rbac_enforced": True},
+            {"dialect": "rfc9068_profile_authz", "scope": "openid", "permissions": ["x"]},
+            "x",
+            f"'x' is not in scope: {NOT_ASKED}; the token carries permissions, but dialects= says not to read them; if "
+            "they should count, allow rfc9068_profile_authz",
+            id="dialects= ignores the permissions of the other profile",
+        ),
+        pytest.param(
+            {"dialects": ["rfc9068"], "rbac_enforced": True},
+            {"dialect": "rfc9068", "scope": "y"},
+            "x",
+            f"'x' is not in scope: {NOT_ASKED}; tokens of this dialect have no permissions, so if those should count, "
+            + NAME_THEIR_CLAIM,
+            id="a dialect of nobody in particular has no permissions",
+        ),
+        pytest.param(
+            {"dialects": ["rfc9068"], "rbac_enforced": True},
+            {"dialect": "rfc9068_profile_authz", "scope": "y", "permissions": ["x"]},
+            "x",
+            f"'x' is not in scope: {NOT_ASKED}; the token carries permissions, but no claim is read for them; if they "
+            "should count, " + NAME_THEIR_CLAIM,
+            id="a dialect of nobody in particular ignores the permissions",
+        ),
+        pytest.param(
+            {"dialects": ["rfc9068"], "permissions_claims": "rights", **OWN},
+            {"dialect": "rfc9068", "scope": "x"},
+            "x",
+            "'x' is in scope but does not count: the user's token carries no permissions, though its dialect has them; "
+            "let the authorization server write the claim that permissions_claims= names",
+            id="a claim that the application named is not written",
+        ),
+        pytest.param(
+            {"dialects": ["access_token_authz"], "permissions_claims": "rights", **OWN},
+            {"scope": "y"},
+            "x",
+            "'x' is not granted: the user's token carries no permissions, though its dialect has them; let the "
+            "authorization server write the claim that permissions_claims= names",
+            id="a claim that the application named in place of Auth0's is not written",
         ),
         pytest.param(
             {"dialects": ["access_token_authz"], **OWN},
             {"permissions": None, "scope": "x"},
             "x",
             "'x' is in scope but does not count: the user's token carries no permissions, though its dialect has them; "
-            f"switch on RBAC and {SWITCH_ON}",
+            f"switch on {SWITCH_ON}",
             id="permissions are not added, and it stands in scope",
         ),
         pytest.param(
@@ -193,7 +252,7 @@ def told(issuer: LocalIssuer, asked: Any, token: str, route: Any = ran, **option
             {"permissions": None, "scope": "openid"},
             "x",
             "'x' is not granted: the user's token carries no permissions, though its dialect has them; "
-            f"switch on RBAC and {SWITCH_ON}",
+            f"switch on {SWITCH_ON}",
             id="permissions are not added",
         ),
         pytest.param(
@@ -286,19 +345,12 @@ def test_a_check_is_named(issuer: LocalIssuer) -> None:
         (
             policy.any_of("x"),
             grants("x", effective=frozenset(), rule=GrantRule.BOTH_CLIENT_UNNAMED),
-            "'x' is in scope but not in permissions, and the token names no client, so it is read as a third-party "
-            "client's",
+            "'x' is in scope but not in permissions, and only what stands in both counts",
         ),
         (
             policy.any_of("x"),
             grants("", "x", effective=frozenset(), rule=GrantRule.BOTH_CLIENT_UNNAMED),
-            "'x' is in permissions but not in scope, and the token names no client, so it is read as a third-party "
-            "client's",
-        ),
-        (
-            policy.any_of("x"),
-            grants("x", "x", effective=frozenset(), rule=GrantRule.EITHER),
-            "'x' is in scope but does not count: it grants nothing on an API",
+            "'x' is in permissions but not in scope, and only what stands in both counts",
         ),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..token import Source
+
 __all__ = ["ClaimPath", "Dialect"]
 
 ClaimPath = tuple[str, ...]
@@ -31,6 +33,8 @@ class Dialect:
         id_token_marks: claims that no access token of this dialect carries and ID tokens do.
         client_is_no_audience: whether `aud` naming the client marks an ID token, too.
         algorithms: the algorithms the provider can sign this dialect with.
+        permissions_setting: for people, what is to be switched on so that the provider writes permissions.
+        permissions_dialect: the name of the dialect that is like this one, but has permissions.
     """
 
     name: str
@@ -50,11 +54,23 @@ class Dialect:
     id_token_marks: frozenset[str] = frozenset({"nonce", "at_hash", "c_hash", "s_hash"})
     client_is_no_audience: bool = True
     algorithms: frozenset[str] | None = None
+    permissions_setting: str | None = None
+    permissions_dialect: str | None = None
 
     @property
     def has_permissions(self) -> bool:
         """Whether tokens of this dialect carry permissions at all."""
         return bool(self.permissions_claims)
+
+    @property
+    def unread(self) -> frozenset[Source]:
+        """The kinds of grants that no claim is read for. Scopes are always read."""
+        read = {
+            Source.PERMISSION: self.permissions_claims,
+            Source.ROLE: self.roles_claims,
+            Source.GROUP: self.groups_claims,
+        }
+        return frozenset(source for source, claims in read.items() if not claims)
 
     @property
     def grant_claims(self) -> frozenset[ClaimPath]:

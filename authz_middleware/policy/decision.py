@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..token import OIDC_SCOPES, AccessToken, GrantRule, Source
+from ..token import OIDC_SCOPES, AccessToken, Source
 from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Kind, Policy, Term
 from .request import AccessRequest
 from .running import run_checks
@@ -19,9 +19,6 @@ __all__ = [
     "requestable",
     "suggest",
 ]
-
-NOTHING_COUNTS = frozenset({GrantRule.NONE_PERMISSIONS_ABSENT, GrantRule.NONE_RBAC_OFF})
-"""Rows of the table in which no scope counts, whatever a client requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ def _can_be_requested(term: Term, token: AccessToken) -> bool:
     """Tell whether requesting a value could help: it is not in scope already, and would count there."""
     if not is_scope_token(term.value) or term.value in token.grants.scopes:
         return False
-    return term.value in OIDC_SCOPES or (token.trust.may_grant(term.value) and token.grants.rule not in NOTHING_COUNTS)
+    return term.value in OIDC_SCOPES or (token.trust.may_grant(term.value) and not token.grants.is_void)
 
 
 def _lacking(terms: tuple[Term, ...], held: Iterable[Term]) -> tuple[Term, ...]:

@@ -20,14 +20,12 @@ CLAIMS: Mapping[Source, str] = {
     Source.ROLE: "roles",
     Source.GROUP: "groups",
 }
-SWITCH_ON = "“Add Permissions in the Access Token” for this API at the authorization server"
 RESTRICTED: Mapping[GrantRule, str] = {
     GrantRule.BOTH_THIRD_PARTY: "this client is third-party, so only what stands in both counts",
     GrantRule.BOTH_CLIENT_UNSTATED: (
         "this client is read as third-party, because nobody said that it is not (if it is your own, say so with "
         "third_party_clients=, an empty set if there are none)"
     ),
-    GrantRule.BOTH_CLIENT_UNNAMED: "the token names no client, so it is read as a third-party client's",
     GrantRule.BOTH_DELEGATED: ("the token was passed on to another service (act), so only what stands in both counts"),
 }
 """Why a value must stand in both claims."""
@@ -83,29 +81,27 @@ def _why_no_match(term: Term, token: AccessToken) -> str:
 def _why_no_grant(term: Term, token: AccessToken) -> str:
     """Say who left a value out, or why it does not count although a claim carries it."""
     sources = term.sources(token)
+    if not sources and (barred := _barred(term, token)):
+        return f"{term!r} is not granted{barred}"
+    if token.grants.is_void:
+        is_there = "is in scope but does not count" if sources else "is not granted"
+        return f"{term!r} {is_there}: {_why_void(token)}"
     if not sources:
         return _why_absent(term, token)
     if term.value in token.grants.effective:
         return _why_elsewhere(term, token)
-    if len(sources) == 1 and token.grants.rule in RESTRICTED:
-        return _why_restricted(term, sources[0], token)
-    return f"{term!r} is in {CLAIMS[sources[0]]} but does not count: {_why_void(token.grants.rule)}"
+    return _why_restricted(term, sources[0], token)
 
 
 def _why_absent(term: Term, token: AccessToken) -> str:
     """Say who did not grant a value."""
-    if barred := _barred(term, token):
-        return f"{term!r} is not granted{barred}"
     if token.is_machine:
         return f"{term!r} is not granted: the authorization server did not give it to this machine"
-    match token.grants.rule:
-        case GrantRule.NONE_PERMISSIONS_ABSENT:
-            return f"{term!r} is not granted: {_why_void(token.grants.rule)}"
-        case GrantRule.SCOPES | GrantRule.SCOPES_RBAC_UNSTATED | GrantRule.NONE_RBAC_OFF:
-            return (
-                f"{term!r} is not in scope: the client did not ask for it, or the user does not have it; tokens of "
-                f"this dialect have no permissions, so if those should count, switch on {SWITCH_ON}"
-            )
+    if token.grants.rule in {GrantRule.SCOPES, GrantRule.SCOPES_RBAC_UNSTATED}:
+        return (
+            f"{term!r} is not in scope: the client did not ask for it, or the user does not have it; "
+            f"{_how_permissions_count(token)}"
+        )
     return f"{term!r} is neither in scope nor in permissions: the user does not have it"
 
 
@@ -122,19 +118,33 @@ def _why_restricted(term: Term, source: Source, token: AccessToken) -> str:
     """Say which of the two claims a value is missing from, and why it must stand in both."""
     if source is Source.SCOPE and not token.is_machine and token.grants.rule in LIMITED:
         return f"{term!r} is in scope but not in permissions: the client asked for it, but the user does not have it"
+    why = RESTRICTED.get(token.grants.rule, "only what stands in both counts")
     other = Source.SCOPE if source is Source.PERMISSION else Source.PERMISSION
-    return f"{term!r} is in {CLAIMS[source]} but not in {CLAIMS[other]}, and {RESTRICTED[token.grants.rule]}"
+    return f"{term!r} is in {CLAIMS[source]} but not in {CLAIMS[other]}, and {why}"
 
 
-def _why_void(rule: GrantRule) -> str:
-    match rule:
-        case GrantRule.NONE_PERMISSIONS_ABSENT:
-            return (
-                "the user's token carries no permissions, though its dialect has them; switch on RBAC and " + SWITCH_ON
-            )
-        case GrantRule.NONE_RBAC_OFF:
-            return "rbac_enforced=False says that a client gets whatever scope it asks for, so it proves no right"
-    return "it grants nothing on an API"
+def _how_permissions_count(token: AccessToken) -> str:
+    """Say what to change where the dialect a token is read by has no permissions."""
+    dialect, setting = token.trust.permissions_dialect, token.trust.permissions_setting
+    if "permissions" in token.claims and dialect is not None:
+        return (
+            f"the token carries permissions, but dialects= says not to read them; if they should count, allow {dialect}"
+        )
+    turn = "name their claim in permissions_claims=" if setting is None else f"switch on {setting}"
+    if "permissions" in token.claims:
+        return f"the token carries permissions, but no claim is read for them; if they should count, {turn}"
+    return f"tokens of this dialect have no permissions, so if those should count, {turn}"
+
+
+def _why_void(token: AccessToken) -> str:
+    """Say why nothing of a user's token counts."""
+    if token.grants.rule is GrantRule.NONE_PERMISSIONS_ABSENT:
+        setting = token.trust.permissions_setting
+        write = "let the authorization server write the claim that permissions_claims= names"
+        turn = write if setting is None else f"switch on {setting}"
+        return f"the user's token carries no permissions, though its dialect has them; {turn}"
+    more = f"; {_how_permissions_count(token)}" if "permissions" in token.claims else ""
+    return f"rbac_enforced=False says that a client gets whatever scope it asks for, so it proves no right{more}"
 
 
 def _barred(term: Term, token: AccessToken) -> str:
