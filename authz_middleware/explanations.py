@@ -26,7 +26,7 @@ EXPLANATIONS: Mapping[Reason, str] = MappingProxyType(
         ),
         Reason.AUDIENCE_OF_ISSUER: (
             "the token is for an API of the authorization server itself (the Management API, or /userinfo); "
-            f"{_ASK_FOR_THIS_API}, and must send the other one to nobody else"
+            f"{_ASK_FOR_THIS_API}, and send its token for the authorization server to nobody else"
         ),
         Reason.AUDIENCE_NOT_OURS: (
             f"the token is for another API; {_ASK_FOR_THIS_API}, or audience= here is not this API's identifier"

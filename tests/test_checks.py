@@ -107,6 +107,11 @@ def is_met(asked: policy.Policy, request: policy.AccessRequest = REQUEST) -> boo
     return decision.allowed
 
 
+async def holding(asked: policy.Policy) -> list[policy.Term]:
+    """Return the checks that answered True."""
+    return [term for term, answer in (await run_checks(asked, REQUEST)).items() if answer]
+
+
 def is_met_now(asked: policy.Policy, request: policy.AccessRequest = REQUEST) -> bool:
     """Decide where nothing can be awaited."""
     return asked.allows(request, run_checks_now(asked, request))
@@ -228,7 +233,7 @@ def test_what_hangs_refuses_when_its_time_is_over(lines: Lines) -> None:  # noqa
 
     async def test() -> None:
         for function in (later, now):
-            assert not await run_checks(check(function, seconds=0.01), REQUEST)
+            assert not await holding(check(function, seconds=0.01))
         go_on.set()
 
     asyncio.run(test())
@@ -277,7 +282,7 @@ def test_who_does_not_heed_its_cancellation_is_not_waited_for(lines: Lines) -> N
                     heard.note()
             raise SecretError("a secret")
 
-        assert not await run_checks(check(insists, seconds=0.01), REQUEST)
+        assert not await holding(check(insists, seconds=0.01))
         assert len(running_room._abandoned) == 1
         go_on.set()
         await asyncio.wait(set(running_room._abandoned))
@@ -307,11 +312,11 @@ def test_tasks_that_nobody_waits_for_any_more_are_not_piled_up(
             return True
 
         for _ in range(4):
-            assert not await run_checks(check(insists, seconds=0.01), REQUEST)
+            assert not await holding(check(insists, seconds=0.01))
         assert len(begun.names) == 2
         go_on.set()
         await asyncio.wait(set(running_room._abandoned))
-        assert await run_checks(check(insists), REQUEST)
+        assert await holding(check(insists))
 
     asyncio.run(test())
     reasons = [line.rpartition(" ")[2] for line in lines.at(logging.WARNING)]
@@ -411,7 +416,7 @@ def test_threads_that_nobody_waits_for_any_more_are_not_piled_up(
 
     async def test() -> None:
         asked = [check(hangs, seconds=0.5) for _ in range(8)]  # time enough to begin, on a busy machine too
-        assert [await run_checks(each, REQUEST) for each in asked] == [frozenset()] * 8
+        assert [await holding(each) for each in asked] == [[]] * 8
         go_on.set()
 
     asyncio.run(test())
@@ -429,19 +434,19 @@ def test_more_checks_than_threads_wait_for_their_turn(monkeypatch: pytest.Monkey
     monkeypatch.setattr(running_room, "_threads", threading.BoundedSemaphore(2))
     owns = Owns()
 
-    async def test() -> list[frozenset[Any]]:
-        return await asyncio.gather(*(run_checks(check(owns.now), REQUEST) for _ in range(20)))
+    async def test() -> list[list[policy.Term]]:
+        return await asyncio.gather(*(holding(check(owns.now)) for _ in range(20)))
 
     assert all(asyncio.run(test()))
     assert len(owns.asked) == 20
 
 
 def test_a_check_finds_a_thread_although_handlers_hold_all_of_theirs() -> None:
-    async def test() -> frozenset[policy.Term]:
+    async def test() -> list[policy.Term]:
         handlers = current_default_thread_limiter()
         handlers.total_tokens = 1
         await handlers.acquire()
-        return await run_checks(check(Owns().now, seconds=1), REQUEST)
+        return await holding(check(Owns().now, seconds=1))
 
     assert asyncio.run(test())
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, final
 
 from ..errors import ConfigurationError
-from .core import Kind, Policy, Term
+from .core import Answers, Kind, Policy, Term
 from .request import AccessRequest
 
 __all__ = ["CheckFunction", "CheckTerm", "check", "next_check"]
@@ -87,9 +87,9 @@ def check(function: CheckFunction, *, seconds: float = DEFAULT_SECONDS) -> Polic
     return CheckTerm(function, seconds)
 
 
-def next_check(policy: Policy, request: AccessRequest, answers: Mapping[Term, bool]) -> CheckTerm | None:
+def next_check(policy: Policy, request: AccessRequest, answers: Answers) -> CheckTerm | None:
     """Return the check whose answer is needed next; None if what is known decides."""
-    if policy.allows(request, frozenset(term for term, holds in answers.items() if holds)):
+    if policy.allows(request, answers):
         return None
     for terms in policy.alternatives:
         checks = [term for term in terms if isinstance(term, CheckTerm)]

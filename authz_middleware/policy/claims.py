@@ -19,7 +19,7 @@ from .core import Kind, Policy, Term, check_issuer, issuer_words
 from .patterns import MAX_MATCHED_LENGTH, compile_pattern
 from .request import AccessRequest
 
-__all__ = ["ClaimTerm", "PathParam", "claim", "is_yet_unknown", "operand_in", "path_param"]
+__all__ = ["ClaimTerm", "PathParam", "claim", "claim_at", "is_yet_unknown", "operand_in", "path_param"]
 
 GRANT_CLAIMS = {"scope": "scope", "scp": "scope", "permissions": "permission"}
 """Claims that carry grants, and the term that reads them by the rule for effective grants."""
@@ -96,7 +96,7 @@ class ClaimTerm(Term):
         token = request.token
         if not self.is_about(request) or self.path in token.trust.grant_claims:
             return False
-        value = _claim_at(token.claims, self.path)
+        value = claim_at(token.claims, self.path)
         operand = operand_in(request, self.operand)
         if isinstance(operand, re.Pattern):
             return isinstance(value, str) and len(value) <= MAX_MATCHED_LENGTH and operand.fullmatch(value) is not None
@@ -175,7 +175,7 @@ def _check_operand(operator: str, operand: object) -> Scalar | PathParam:
     )
 
 
-def _claim_at(claims: Mapping[str, object], path: tuple[str, ...]) -> object:
+def claim_at(claims: Mapping[str, object], path: tuple[str, ...]) -> object:
     """Return the value at a path; None if there is none."""
     value: object = claims
     for name in path:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import final
 
 from ..errors import ConfigurationError
@@ -26,6 +27,7 @@ __all__ = [
     "PUBLIC",
     "Access",
     "AllOf",
+    "Answers",
     "AnyOf",
     "GrantTerm",
     "Kind",
@@ -40,8 +42,10 @@ __all__ = [
 ]
 
 
-NOTHING_CHECKED: frozenset[Term] = frozenset()
-"""The checks that hold where none was run."""
+Answers = Mapping["Term", bool | None]
+"""What checks answered that were asked; None: it could not be, since it has to be awaited where nothing can."""
+NOTHING_CHECKED: Answers = MappingProxyType({})
+"""The answers where no check was asked."""
 
 
 class Policy(PlainValue):
@@ -81,11 +85,11 @@ class Policy(PlainValue):
         """Whether part of it is decided by a function of the application's own."""
         return any(term.kind is Kind.CHECK for terms in self.alternatives for term in terms)
 
-    def allows(self, request: AccessRequest, checked: frozenset[Term] = NOTHING_CHECKED) -> bool:
-        """Tell whether one alternative holds entirely. A `check` holds only if it is among those `checked`."""
+    def allows(self, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> bool:
+        """Tell whether one alternative holds entirely. A `check` holds only if it was `checked`, and answered True."""
         for terms in self.alternatives:  # no nested generators: this is asked with every request
             for term in terms:
-                if not (term.holds(request) or term in checked):
+                if not (term.holds(request) or checked.get(term)):
                     break
             else:
                 return True
@@ -135,9 +139,9 @@ class Term(Policy):
             return False
         return not (self.kind is Kind.TENANT and trust.tenants_listed)
 
-    def allows(self, request: AccessRequest, checked: frozenset[Term] = NOTHING_CHECKED) -> bool:
-        """Tell whether it holds. A `check` holds only if it is among those `checked`."""
-        return self.holds(request) or self in checked
+    def allows(self, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> bool:
+        """Tell whether it holds. A `check` holds only if it was `checked`, and answered True."""
+        return self.holds(request) or checked.get(self) is True
 
     @abstractmethod
     def holds(self, request: AccessRequest) -> bool:

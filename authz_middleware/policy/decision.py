@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..token import OIDC_SCOPES, AccessToken, Source
-from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Kind, Policy, Term
+from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Answers, Kind, Policy, Term
 from .request import AccessRequest
 from .running import run_checks
 from .words import why_met, why_not
@@ -49,11 +49,11 @@ async def decide(policy: Policy, request: AccessRequest) -> Decision:
     return conclude(policy, request, await run_checks(policy, request))
 
 
-def conclude(policy: Policy, request: AccessRequest, checked: frozenset[Term] = NOTHING_CHECKED) -> Decision:
-    """Decide with the checks that are known to hold. None is run."""
-    held = tuple(term for term in policy.terms if term in checked or term.holds(request))
+def conclude(policy: Policy, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> Decision:
+    """Decide with what checks are known to answer. None is run."""
+    held = tuple(term for term in policy.terms if checked.get(term) or term.holds(request))
     lacking = min((_lacking(terms, held) for terms in policy.alternatives), key=len)
-    required, wanted = suggest(policy, request, held)
+    required, wanted = suggest(policy, request, held, checked)
     allowed = not lacking
     return Decision(
         allowed=allowed,
@@ -62,13 +62,13 @@ def conclude(policy: Policy, request: AccessRequest, checked: frozenset[Term] = 
         missing=lacking,
         required=required,
         scope=wanted,
-        why=why_met(request, held) if allowed else why_not(_first_to_name(lacking), request),
+        why=why_met(request, held) if allowed else why_not(_first_to_name(lacking, checked), request, checked),
     )
 
 
-def _first_to_name(lacking: tuple[Term, ...]) -> Term:
-    """Return the term to explain: a check is asked last, so that beside others it was perhaps never asked."""
-    return next((term for term in lacking if term.kind is not Kind.CHECK), lacking[0])
+def _first_to_name(lacking: tuple[Term, ...], checked: Answers) -> Term:
+    """Return the term to explain: a check is asked last, so that beside what else is lacking it may not have been."""
+    return next((term for term in lacking if term.kind is not Kind.CHECK or term in checked), lacking[0])
 
 
 # --- what would do ----------------------------------------------------------------------------------------------------
@@ -81,7 +81,10 @@ def requestable(accesses: Iterable[Access]) -> frozenset[str]:
 
 
 def suggest(
-    policy: Policy, request: AccessRequest | None = None, held: Iterable[Term] = ()
+    policy: Policy,
+    request: AccessRequest | None = None,
+    held: Iterable[Term] = (),
+    checked: Answers = NOTHING_CHECKED,
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     """Return what would do, as lists of grant names, and the names a client can usefully request.
 
@@ -89,21 +92,26 @@ def suggest(
     scopes can complete: where a role is missing too, or a scope is there already and does not do, no request helps.
     All its names, since the next token is asked for in place of this one. Only grants are named: roles, claims and the
     like no client can request. `held` are the terms that `request` meets; None: an anonymous one, who may yet meet any.
+    What was `checked` and does not hold, does not.
     """
     held = frozenset(held)
-    completable = [terms for terms in policy.alternatives if _can_be_completed(terms, request, held)]
+    completable = [terms for terms in policy.alternatives if _can_be_completed(terms, request, held, checked)]
     nearest = min(completable, key=lambda terms: len(_lacking(terms, held)), default=())
     required = tuple(dict.fromkeys(names for names in map(_names, policy.alternatives) if names))
     return required, _scopes(nearest)
 
 
-def _can_be_completed(terms: tuple[Term, ...], request: AccessRequest | None, held: frozenset[Term]) -> bool:
+def _can_be_completed(
+    terms: tuple[Term, ...], request: AccessRequest | None, held: frozenset[Term], checked: Answers
+) -> bool:
     """Tell whether a token with more scopes, all else the same, could meet these terms."""
     if request is None:
         return bool(_scopes(terms))
     lacking = _lacking(terms, held)
     return any(term.kind in GRANT_KINDS for term in lacking) and all(
-        _can_be_requested(term, request.token) if term.kind in GRANT_KINDS else term.may_yet_hold(request)
+        _can_be_requested(term, request.token)
+        if term.kind in GRANT_KINDS
+        else term not in checked and term.may_yet_hold(request)
         for term in lacking
     )
 

@@ -20,7 +20,7 @@ from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
 
 from .checks import CheckTerm, next_check
-from .core import NOTHING_CHECKED, Policy, Term
+from .core import NOTHING_CHECKED, Answers, Policy, Term
 from .request import AccessRequest
 
 __all__ = ["run_checks", "run_checks_now"]
@@ -42,28 +42,24 @@ class TooManyHanging(Exception):
     """Checks that nobody waits for any more hold every thread there is for checks, or go on in as many tasks."""
 
 
-async def run_checks(policy: Policy, request: AccessRequest) -> frozenset[Term]:
-    """Return the checks that hold, as far as they had to be asked."""
+async def run_checks(policy: Policy, request: AccessRequest) -> Answers:
+    """Return what its checks answered, as far as they had to be asked."""
     if not policy.has_checks:
         return NOTHING_CHECKED
-    answers: dict[Term, bool] = {}
+    answers: dict[Term, bool | None] = {}
     while (check := next_check(policy, request, answers)) is not None:
         answers[check] = await _run(check, request)
-    return _those_that_hold(answers)
+    return answers
 
 
-def run_checks_now(policy: Policy, request: AccessRequest) -> frozenset[Term]:
-    """Return the checks that hold, run on this very thread. What has to be awaited does not."""
+def run_checks_now(policy: Policy, request: AccessRequest) -> Answers:
+    """Return what its checks answered, where nothing can be awaited. What has to be is answered with None."""
     if not policy.has_checks:
         return NOTHING_CHECKED
-    answers: dict[Term, bool] = {}
+    answers: dict[Term, bool | None] = {}
     while (check := next_check(policy, request, answers)) is not None:
         answers[check] = _run_now(check, request)
-    return _those_that_hold(answers)
-
-
-def _those_that_hold(answers: dict[Term, bool]) -> frozenset[Term]:
-    return frozenset(check for check, holds in answers.items() if holds)
+    return answers
 
 
 async def _run(check: CheckTerm, request: AccessRequest) -> bool:
@@ -99,10 +95,10 @@ def _forget(ended: asyncio.Future[Any]) -> None:
         ended.exception()  # nobody else will look at it, and asyncio would log its text
 
 
-def _run_now(check: CheckTerm, request: AccessRequest) -> bool:
+def _run_now(check: CheckTerm, request: AccessRequest) -> bool | None:
     if check.is_async:
         _log.warning("check %s is async, and nothing can be awaited where it is asked", check.value)
-        return False
+        return None
     deadline = time.monotonic() + check.seconds
     asked: Future[object] = Future()
     context = contextvars.copy_context()

@@ -38,7 +38,7 @@ def judge(policy: Policy, request: TokenRequest) -> Verdict:
     if decision.allowed:
         return Verdict(Answer.ALLOWED, _why_met(decision))
     open_terms = frozenset(term for term in policy.terms if _is_open(term, request))
-    at_best = conclude(policy, request, open_terms)
+    at_best = conclude(policy, request, dict.fromkeys(open_terms, True))
     if not at_best.allowed:
         return Verdict(Answer.REFUSED, at_best.why)
     needed = _needed(policy, request, open_terms)
