@@ -26,19 +26,10 @@ from .errors import (
 )
 from .observation import Observation
 from .place import NOWHERE, Place, TokenUse, current_place
-from .policy import (
-    NOTHING_CHECKED,
-    PUBLIC,
-    Access,
-    Answers,
-    Decision,
-    Policy,
-    Public,
-    conclude,
-    run_checks,
-    run_checks_now,
-    suggest,
-)
+from .policy import PUBLIC, Access, Decision, Policy, Public
+from .policy.core import NOTHING_CHECKED, Answers
+from .policy.decision import conclude, suggest
+from .policy.running import run_checks, run_checks_now
 from .token import AccessToken
 
 __all__ = ["RequestContext"]

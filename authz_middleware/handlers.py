@@ -15,7 +15,8 @@ from starlette.types import Scope
 from .binding import context_of
 from .context import RequestContext
 from .errors import Refused
-from .policy import Policy, all_of
+from .policy import AllOf, Policy
+from .policy.core import compose
 from .token import AccessToken
 
 __all__ = ["NothingThere", "NothingToConnectTo", "access_token", "authorize"]
@@ -65,7 +66,7 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
             closing the handshake as Starlette does where no route matches.
     """
     context, scope = context_of(connection.scope), connection.scope
-    wanted = policy if isinstance(policy, Policy) else all_of(policy, name="authorize")
+    wanted = policy if isinstance(policy, Policy) else compose(AllOf, "authorize", [policy])
     if wanted.has_checks and _is_on_event_loop():
         context.owed += 1
         return _authorize_later(context, wanted, scope, hide=hide)

@@ -6,7 +6,9 @@ from typing import Protocol
 
 from .errors import Refused
 from .observe import Observer, RequestDecision
-from .policy import NOTHING_CHECKED, Access, AccessRequest, Answers, Decision, Policy, conclude
+from .policy import Access, AccessRequest, Decision, Policy
+from .policy.core import NOTHING_CHECKED, Answers
+from .policy.decision import conclude
 from .token import AccessToken
 
 __all__ = ["Destination", "Observation"]

@@ -13,7 +13,8 @@ from .errors import ConfigurationError
 from .issuers import TrustedIssuer
 from .metadata import ProtectedResource
 from .place import TokenUse
-from .policy import Access, ClaimTerm, Kind, Policy, Term
+from .policy import Access, Kind, Policy, Term
+from .policy.claims import ClaimTerm
 from .public_paths import PublicPaths
 from .routes import FASTAPI_DOCS, Node, RouteMap, router_of
 from .routes.frameworks import wrappers

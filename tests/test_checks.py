@@ -28,9 +28,10 @@ from starlette.websockets import WebSocket
 
 from authz_middleware import AccessToken, ConfigurationError, authenticated, authorize, policy, public, requires
 from authz_middleware.errors import InsufficientScope
-from authz_middleware.policy import CheckTerm, TokenRequest, decide, run_checks, run_checks_now
+from authz_middleware.policy import TokenRequest, decide
 from authz_middleware.policy import running as running_room
-from authz_middleware.policy.checks import MAX_SECONDS
+from authz_middleware.policy.checks import MAX_SECONDS, CheckTerm
+from authz_middleware.policy.running import run_checks, run_checks_now
 from authz_middleware.testing import LocalIssuer, as_caller
 
 from .apps import (

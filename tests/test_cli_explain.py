@@ -43,7 +43,8 @@ from authz_middleware.cli.trust import NotUsable
 from authz_middleware.dialects import DIALECTS, Dialect
 from authz_middleware.errors import Code, InvalidToken, KeysUnavailable, Reason, Refused
 from authz_middleware.explanations import EXPLANATIONS
-from authz_middleware.policy import AUTHENTICATED, Policy, TokenRequest, conclude
+from authz_middleware.policy import AUTHENTICATED, Policy, TokenRequest
+from authz_middleware.policy.decision import conclude
 from authz_middleware.testing import LocalIssuer, SigningKey
 from authz_middleware.token import GrantRule, IssuerTrust
 

@@ -20,7 +20,9 @@ from authz_middleware import ConfigurationError, policy, requires
 from authz_middleware.errors import ANSWERS, Code, Reason
 from authz_middleware.explanations import EXPLANATIONS, explain_refusal
 from authz_middleware.observe import RequestDecision
-from authz_middleware.policy import Policy, TokenRequest, conclude, run_checks_now
+from authz_middleware.policy import Policy, TokenRequest
+from authz_middleware.policy.decision import conclude
+from authz_middleware.policy.running import run_checks_now
 from authz_middleware.testing import LocalIssuer
 from authz_middleware.token import GrantRule
 

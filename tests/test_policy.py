@@ -3,7 +3,8 @@
 import copy
 import dataclasses
 import inspect
-from itertools import product
+from collections.abc import Iterator
+from itertools import permutations, product
 from typing import Any
 
 import pytest
@@ -15,21 +16,22 @@ from authz_middleware import ConfigurationError, policy, requires, requires_perm
 from authz_middleware.policy import (
     AUTHENTICATED,
     PUBLIC,
+    AllOf,
+    AnyOf,
     Decision,
-    GrantTerm,
     Kind,
     Policy,
     TokenRequest,
     all_of,
     any_of,
-    conclude,
     group,
     permission,
     role,
     scope,
-    suggest,
 )
-from authz_middleware.policy.alternatives import MAX_ALTERNATIVES
+from authz_middleware.policy.alternatives import MAX_ALTERNATIVES, MAX_SUM, MAX_UNSIMPLIFIED, simplify
+from authz_middleware.policy.core import GrantTerm, join
+from authz_middleware.policy.decision import conclude, suggest
 from authz_middleware.token import OIDC_SCOPES, GrantRule, GrantSet, IssuerTrust, Source
 
 from .apps import asking, grants
@@ -181,14 +183,61 @@ def test_authenticated_adds_nothing_and_satisfies_any() -> None:
 def test_as_many_alternatives_as_stated_and_no_more() -> None:
     values = [f"v{number}" for number in range(MAX_ALTERNATIVES)]
     assert len(any_of(*values).alternatives) == MAX_ALTERNATIVES
-    with pytest.raises(ConfigurationError, match="router or mount"):
+    with pytest.raises(ConfigurationError, match=r"more than 64 .* router or mount .* policy\.check\(…\)"):
         any_of(*values, "more")
+    with pytest.raises(ConfigurationError, match="more than 64"):
+        any_of(*values) | "more"
+    with pytest.raises(ConfigurationError, match="more than 64"):
+        requires(choice("a", 9), choice("b", 8))
 
 
-def test_a_product_of_alternatives_is_refused_before_it_explodes() -> None:
-    factors = [any_of(*(f"{factor}{number}" for number in range(MAX_ALTERNATIVES))) for factor in "abcdefgh"]
-    with pytest.raises(ConfigurationError, match="more than 64 alternatives"):
-        all_of(*factors)
+def choice(prefix: str, number: int = MAX_ALTERNATIVES) -> Policy:
+    return any_of(*(f"{prefix}{index}" for index in range(number)))
+
+
+@pytest.mark.parametrize("factors", ["ab", "abcdefgh"])
+def test_a_product_of_alternatives_is_refused_before_it_explodes(factors: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"more than (64|4,096) alternatives"):
+        all_of(*map(choice, factors))
+
+
+def test_what_is_stated_in_several_places_may_add_up_to_more() -> None:
+    both = join(AllOf, [choice("a"), choice("b")])
+    assert len(both.alternatives) == MAX_SUM
+    held = asking(grants("a7 b9"))
+    assert both.allows(held)
+    assert not both.allows(asking(grants("a7")))
+    decision = conclude(both, asking(grants("a7")))
+    assert (decision.missing, decision.scope) == ((grant("b0"),), ("a7", "b0"))
+    assert len(decision.required) == MAX_ALTERNATIVES
+    assert decision.required[:2] == (("a0", "b0"), ("a0", "b1"))
+    with pytest.raises(ConfigurationError, match=r"adds up to more than 4,096 .* policy\.check\(…\)"):
+        join(AllOf, [both, choice("c", 2)])
+
+
+def test_what_adds_up_to_far_too_much_is_not_worked_through() -> None:
+    """Nothing of a product is looked at beyond a bound, so that the error comes at once."""
+    made = 0
+
+    def product_of_a_million() -> Iterator[tuple[int, ...]]:
+        nonlocal made
+        for made in range(1_000_000):
+            yield (made,)
+
+    with pytest.raises(ConfigurationError, match="adds up to more than"):
+        simplify(product_of_a_million())
+    assert made == MAX_UNSIMPLIFIED
+
+
+@given(st.lists(st.lists(st.sampled_from("abcd"), max_size=4).map(tuple), max_size=12))
+def test_what_is_dropped_contains_what_is_kept(alternatives: list[tuple[str, ...]]) -> None:
+    kept = simplify(alternatives)
+    sets = [set(terms) for terms in kept]
+    assert all(any(held <= set(terms) for held in sets) for terms in alternatives)
+    assert all(len(terms) == len(set(terms)) for terms in kept)
+    assert not any(one <= other for one, other in permutations(sets, 2))
+    written = [tuple(dict.fromkeys(terms)) for terms in alternatives]
+    assert [written.index(terms) for terms in kept] == sorted(written.index(terms) for terms in kept)
 
 
 def test_absorbed_alternatives_do_not_count() -> None:
@@ -226,6 +275,36 @@ def test_equal_policies_are_equal_and_hash_alike() -> None:
     assert one != scope("a") & any_of("c", "b")
     assert scope("a") != permission("a")
     assert copy.deepcopy(one) == one
+
+
+@pytest.mark.parametrize("subject", [scope("a") & role("b"), scope("a") | role("b"), AUTHENTICATED])
+def test_nobody_can_say_that_a_policy_is_met_by_something_else(subject: Any) -> None:
+    for name, value in {"alternatives": ((),), "has_checks": True, "asks_request": True}.items():
+        with pytest.raises(ValueError, match="init=False"):
+            dataclasses.replace(subject, **{name: value})
+    with pytest.raises(TypeError):
+        AllOf((scope("a"),), ((),))  # type: ignore[call-arg]
+    changed = dataclasses.replace(subject, parts=(scope("c"), scope("d")))
+    assert not changed.allows(asking(grants("a")))
+    assert {term.value for terms in changed.alternatives for term in terms} == {"c", "d"}
+
+
+@pytest.mark.parametrize("kind", [AllOf, AnyOf])
+@pytest.mark.parametrize("parts", ["a", ["a"], ("a",), [scope("a")], (requires("a"),), (None,), (PUBLIC,)], ids=repr)
+def test_parts_are_policies(kind: Any, parts: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"takes a tuple of policies; write policy\.all_of"):
+        kind(parts)
+
+
+def test_a_choice_of_nothing_is_an_error() -> None:
+    with pytest.raises(ConfigurationError, match=r"would refuse everybody; write policy\.any_of"):
+        AnyOf(())
+
+
+def test_the_module_lists_what_applications_write_and_read() -> None:
+    internal = {"conclude", "suggest", "make_term", "run_checks", "is_scope_token", "GrantTerm", "CheckTerm", "join"}
+    assert not internal & set(policy.__all__)
+    assert not internal & set(vars(policy))
 
 
 @pytest.mark.parametrize("subject", [scope("a"), scope("a") & "b", scope("a") | "b"])

@@ -24,8 +24,9 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
 from authz_middleware import ConfigurationError, policy, requires
-from authz_middleware.policy import AUTHENTICATED, Kind, Policy, Term, TokenRequest, conclude
+from authz_middleware.policy import AUTHENTICATED, Kind, Policy, Term, TokenRequest
 from authz_middleware.policy.claims import GRANT_CLAIMS
+from authz_middleware.policy.decision import conclude
 from authz_middleware.policy.patterns import MAX_MATCHED_LENGTH, MAX_WAYS, _ways_of_one, compile_pattern
 from authz_middleware.testing import LocalIssuer
 

@@ -24,7 +24,8 @@ from authz_middleware import (
     policy,
     requires,
 )
-from authz_middleware.policy import Policy, TokenRequest, conclude
+from authz_middleware.policy import Policy, TokenRequest
+from authz_middleware.policy.decision import conclude
 from authz_middleware.testing import LocalIssuer
 
 from .apps import Foreign, client, expect_forbidden, expect_ok

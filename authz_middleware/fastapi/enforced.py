@@ -14,7 +14,8 @@ from starlette.applications import Starlette
 from starlette.routing import PARAM_REGEX, compile_path
 
 from ..audit import Protection, RouteEntry, RouteTable
-from ..policy import Access, Public, all_of
+from ..policy import Access, AllOf, Public
+from ..policy.core import join
 
 __all__ = ["METHODS", "REFUSED", "Enforced", "Operations", "enforced_in"]
 
@@ -87,4 +88,4 @@ def _both(one: Access | None, other: Access | None) -> Access | None:
         return None
     if isinstance(one, Public) or isinstance(other, Public):
         return other if isinstance(one, Public) else one
-    return all_of(one, other)
+    return join(AllOf, (one, other))

@@ -15,7 +15,7 @@ from typing import final
 
 from ..errors import ConfigurationError
 from ..token import OIDC_SCOPES, AccessToken, IssuerTrust, Source
-from .alternatives import simplify
+from .alternatives import MAX_ALTERNATIVES, simplify
 from .kinds import GRANT_KINDS, NAMED_BY_ISSUER, Kind
 from .request import AccessRequest
 from .slips import PlainValue
@@ -37,7 +37,9 @@ __all__ = [
     "all_of",
     "any_of",
     "check_issuer",
+    "compose",
     "issuer_words",
+    "join",
     "make_term",
 ]
 
@@ -51,8 +53,11 @@ NOTHING_CHECKED: Answers = MappingProxyType({})
 class Policy(PlainValue):
     """Base of every policy. Compose with `&` and `|`; Python's `and` and `or` cannot be overloaded and are refused.
 
-    `alternatives` is the policy as a choice of term lists: it is met when every term of one list holds. Two policies
-    are equal if they are written alike; the order of parts decides nothing but which of several ways is told first.
+    Two policies are equal if they are written alike; the order of parts decides nothing but which of several ways is
+    told first.
+
+    Attributes:
+        alternatives: the policy as a choice of term lists: it is met when every term of one list holds.
     """
 
     __slots__ = ()
@@ -76,24 +81,21 @@ class Policy(PlainValue):
         return tuple(dict.fromkeys(term for terms in self.alternatives for term in terms))
 
     @property
+    @abstractmethod
     def asks_request(self) -> bool:
         """Whether the answer depends on more than the token: on path parameters, or on what a check looks at."""
-        return any(term.asks_request for terms in self.alternatives for term in terms)
+        ...
 
     @property
+    @abstractmethod
     def has_checks(self) -> bool:
         """Whether part of it is decided by a function of the application's own."""
-        return any(term.kind is Kind.CHECK for terms in self.alternatives for term in terms)
+        ...
 
+    @abstractmethod
     def allows(self, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> bool:
-        """Tell whether one alternative holds entirely. A `check` holds only if it was `checked`, and answered True."""
-        for terms in self.alternatives:  # no nested generators: this is asked with every request
-            for term in terms:
-                if not (term.holds(request) or checked.get(term)):
-                    break
-            else:
-                return True
-        return False
+        """Tell whether it is met. A `check` holds only if it was `checked`, and answered True."""
+        ...
 
 
 class Term(Policy):
@@ -211,13 +213,23 @@ class Composed(Policy):
     """What is made of parts. What every decision would ask of them is found out once."""
 
     parts: tuple[Policy, ...]
-    alternatives: tuple[tuple[Term, ...], ...]
+    alternatives: tuple[tuple[Term, ...], ...] = field(init=False, repr=False, compare=False)
     asks_request: bool = field(init=False, repr=False, compare=False)
     has_checks: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.parts, tuple) or not all(isinstance(part, Policy) for part in self.parts):
+            raise ConfigurationError(
+                f"{type(self).__name__} takes a tuple of policies; write policy.all_of(…) or policy.any_of(…)"
+            )
+        object.__setattr__(self, "alternatives", self._combine())
         for name in ("asks_request", "has_checks"):
             object.__setattr__(self, name, any(getattr(part, name) for part in self.parts))
+
+    @abstractmethod
+    def _combine(self) -> tuple[tuple[Term, ...], ...]:
+        """Return the alternatives, from those of the parts."""
+        ...
 
 
 @final
@@ -228,6 +240,19 @@ class AllOf(Composed):
     def __repr__(self) -> str:
         return " & ".join(f"({p!r})" if isinstance(p, AnyOf) else repr(p) for p in self.parts) or "authenticated"
 
+    def allows(self, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> bool:
+        """Tell whether every part is met."""
+        for part in self.parts:  # noqa: SIM110 - no generator: this is asked with every request
+            if not part.allows(request, checked):
+                return False
+        return True
+
+    def _combine(self) -> tuple[tuple[Term, ...], ...]:
+        alternatives: tuple[tuple[Term, ...], ...] = ((),)
+        for part in self.parts:  # simplified at every step, so that the product is refused before it explodes
+            alternatives = simplify(terms + more for terms in alternatives for more in part.alternatives)
+        return alternatives
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -236,6 +261,18 @@ class AnyOf(Composed):
 
     def __repr__(self) -> str:
         return " | ".join(f"({p!r})" if isinstance(p, AllOf) else repr(p) for p in self.parts)
+
+    def allows(self, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> bool:
+        """Tell whether one part is met."""
+        for part in self.parts:  # noqa: SIM110 - as above
+            if part.allows(request, checked):
+                return True
+        return False
+
+    def _combine(self) -> tuple[tuple[Term, ...], ...]:
+        if not self.parts:
+            raise ConfigurationError("AnyOf without parts would refuse everybody; write policy.any_of(…)")
+        return simplify(terms for part in self.parts for terms in part.alternatives)
 
 
 @final
@@ -248,7 +285,7 @@ class Public:
         return "public"
 
 
-AUTHENTICATED: Policy = AllOf((), ((),))
+AUTHENTICATED: Policy = AllOf(())
 """Any valid token, whatever it grants."""
 PUBLIC = Public()
 """No token is needed."""
@@ -260,22 +297,46 @@ Access = Policy | Public
 
 
 def any_of(*parts: object) -> Policy:
-    """Require one of several policies; a string stands for a dialect-neutral grant, as in `requires("x")`."""
-    flat = _flatten(_as_policies("any_of", parts), AnyOf)
-    if len(flat) == 1:
-        return flat[0]
-    return AnyOf(flat, simplify(terms for part in flat for terms in part.alternatives))
+    """Require one of several policies; a string stands for a dialect-neutral grant, as in `requires("x")`.
+
+    Raises:
+        ConfigurationError: nothing required, what is no policy, or more than 64 alternatives.
+    """
+    return compose(AnyOf, "any_of", parts)
 
 
-def all_of(*parts: object, name: str = "all_of") -> Policy:
-    """Require every one of several policies; a string stands for a dialect-neutral grant. `name` is for messages."""
-    flat = _flatten(_as_policies(name, parts), AllOf)
-    if len(flat) == 1:
-        return flat[0]
-    alternatives: tuple[tuple[Term, ...], ...] = ((),)
-    for part in flat:  # simplified at every step, so that the product is refused before it explodes
-        alternatives = simplify(terms + more for terms in alternatives for more in part.alternatives)
-    return AllOf(flat, alternatives)
+def all_of(*parts: object) -> Policy:
+    """Require every one of several policies; a string stands for a dialect-neutral grant.
+
+    Raises:
+        ConfigurationError: as `any_of`.
+    """
+    return compose(AllOf, "all_of", parts)
+
+
+def compose(kind: type[AllOf | AnyOf], name: str, parts: Iterable[object]) -> Policy:
+    """Make one policy of what is written in one place. `name` is what the application wrote, for messages.
+
+    Raises:
+        ConfigurationError: as `any_of`.
+    """
+    composed = join(kind, _as_policies(name, tuple(parts)))
+    if len(composed.alternatives) > MAX_ALTERNATIVES:
+        raise ConfigurationError(
+            f"the policy has more than {MAX_ALTERNATIVES} alternatives; state part of it on the router or mount around "
+            "the route, which adds to it, or decide part of it in policy.check(…)"
+        )
+    return composed
+
+
+def join(kind: type[AllOf | AnyOf], policies: Iterable[Policy]) -> Policy:
+    """Make one policy of several that are written in different places.
+
+    Raises:
+        ConfigurationError: more than 4,096 alternatives.
+    """
+    flat = _flatten(policies, kind)
+    return flat[0] if len(flat) == 1 else kind(flat)
 
 
 def make_term(kind: Kind, value: object, name: str, issuer: object = None) -> GrantTerm:

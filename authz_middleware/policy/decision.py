@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..token import OIDC_SCOPES, AccessToken, Source
+from .alternatives import MAX_ALTERNATIVES
 from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Answers, Kind, Policy, Term
 from .request import AccessRequest
 from .running import run_checks
@@ -30,7 +31,7 @@ class Decision:
         policy: what was asked.
         held: terms that hold, each with the kinds of claim that carry it.
         missing: terms that do not hold, in the alternative that lacks fewest.
-        required: the alternatives as grant names; what no client can request is left out.
+        required: the alternatives as grant names, 64 at most; what no client can request is left out.
         scope: what a client can usefully request; empty where no request for scopes helps.
         why: one sentence for people; it names no value of the token.
     """
@@ -86,7 +87,7 @@ def suggest(
     held: Iterable[Term] = (),
     checked: Answers = NOTHING_CHECKED,
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """Return what would do, as lists of grant names, and the names a client can usefully request.
+    """Return what would do, as lists of grant names, 64 at most, and the names a client can usefully request.
 
     The latter are those of the alternative that lacks fewest terms, the first on ties, among those that requesting
     scopes can complete: where a role is missing too, or a scope is there already and does not do, no request helps.
@@ -98,7 +99,7 @@ def suggest(
     completable = [terms for terms in policy.alternatives if _can_be_completed(terms, request, held, checked)]
     nearest = min(completable, key=lambda terms: len(_lacking(terms, held)), default=())
     required = tuple(dict.fromkeys(names for names in map(_names, policy.alternatives) if names))
-    return required, _scopes(nearest)
+    return required[:MAX_ALTERNATIVES], _scopes(nearest)
 
 
 def _can_be_completed(

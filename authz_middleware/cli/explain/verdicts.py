@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ...policy import Decision, Kind, Policy, Term, TokenRequest, conclude
+from ...policy import Decision, Kind, Policy, Term, TokenRequest
+from ...policy.decision import conclude
 from .reading import CLAIMS
 
 __all__ = ["Answer", "Verdict", "judge"]

@@ -13,7 +13,8 @@ from starlette.types import Scope
 
 from ...audit import RouteEntry
 from ...errors import ConfigurationError
-from ...policy import AUTHENTICATED, Access, GrantTerm, Kind, Policy, Public, TokenRequest
+from ...policy import AUTHENTICATED, Access, Kind, Policy, Public, TokenRequest
+from ...policy.core import GrantTerm
 from ...token import AccessToken
 from .wire import Attempt, make_scope
 
