@@ -136,20 +136,72 @@ def coroutine() -> Any:
 
 @pytest.mark.parametrize(
     "answer",
-    [None, 1, 0, "yes", "", "True", [], [True], object(), 1.0, b"yes", NotImplemented, type, coroutine],
+    [None, 1, 0, "yes", "", "True", [], [True], object(), 1.0, b"yes", NotImplemented, type],
     ids=repr,
 )
 def test_whatever_is_no_bool_refuses(answer: Any, lines: Lines) -> None:  # noqa: F811 - the fixture
     for number, way in enumerate((is_met, is_met, is_met_now)):
-        value = answer() if answer is coroutine else answer
-        asked = answering(value)[number % 2]
+        asked = answering(answer)[number % 2]
         assert not way(asked)
-        if answer is not coroutine:  # a second question would be asked of one that was closed
-            assert not way(asked & "x")
+        assert not way(asked & "x")
     assert all(
-        line.endswith(f"returned a {type(value).__name__} where a bool is due") for line in lines.at(logging.WARNING)
+        line.endswith(f"returned a {type(answer).__name__} where a bool is due") for line in lines.at(logging.WARNING)
     )
     assert len(lines.at(logging.WARNING)) >= 3
+
+
+def test_an_answer_that_is_awaited_is_awaited_once(lines: Lines) -> None:  # noqa: F811
+    """What is left of it is closed: a coroutine that nobody awaits would be complained of."""
+    assert not is_met(answering(coroutine())[1])
+    assert lines.at(logging.WARNING)[0].endswith("returned a coroutine where a bool is due")
+
+
+async def owns(request: policy.AccessRequest, table: str) -> bool:
+    await asyncio.sleep(0)
+    return request.headers["x-owner"] == "yes" and table == "orders"
+
+
+@dataclass
+class Later:
+    """What can be awaited and is no coroutine."""
+
+    answer: bool = True
+
+    def __await__(self) -> Any:
+        yield from asyncio.sleep(0).__await__()
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("function", "met"),
+    [
+        (lambda request: owns(request, "orders"), True),
+        (lambda request: owns(request, "customers"), False),
+        (lambda request: Later(), True),
+        (lambda request: Later(False), False),
+    ],
+)
+def test_what_a_sync_function_returns_to_be_awaited_is_awaited(
+    function: Asks,
+    met: bool,
+    lines: Lines,  # noqa: F811
+) -> None:
+    assert is_met(check(function)) is met
+    assert is_met(check(function) & "x") is met
+    assert not lines.at(logging.WARNING)
+    assert run_checks_now(check(function), REQUEST) == {check(function): None}
+    assert lines.at(logging.WARNING) == [
+        f"check {__name__}:{function.__qualname__} is async, and nothing can be awaited where it is asked"
+    ]
+
+
+def test_what_is_awaited_counts_into_its_time(lines: Lines) -> None:  # noqa: F811
+    async def hangs() -> bool:
+        await asyncio.Event().wait()
+        raise NotImplementedError
+
+    assert not is_met(check(lambda _: hangs(), seconds=0.05))
+    assert [line.rpartition(" ")[2] for line in lines.at(logging.WARNING)] == ["TimeoutError"] * 2
 
 
 class SecretError(Exception):

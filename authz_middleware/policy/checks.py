@@ -22,7 +22,7 @@ DEFAULT_SECONDS = 5.0
 MAX_SECONDS = 60.0
 
 CheckFunction = Callable[[AccessRequest], bool | Awaitable[bool]]
-"""A function of the application's own; sync ones run in a worker thread where the decision can wait for one."""
+"""A function of the application's own. A sync one runs in a thread; what it returns to be awaited, is."""
 
 
 @final

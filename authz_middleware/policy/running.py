@@ -12,9 +12,8 @@ import inspect
 import logging
 import threading
 import time
-from collections.abc import Awaitable
 from concurrent.futures import Future
-from typing import Any, cast
+from typing import Any
 
 from anyio import CapacityLimiter, to_thread
 from anyio.lowlevel import RunVar
@@ -30,6 +29,7 @@ MAX_THREADS = 40
 MAX_HANGING = 80
 """How many threads checks of all loops may hold, those included that nobody waits for any more; and how many tasks that
 nobody waits for may go on."""
+UNAWAITED = "check %s is async, and nothing can be awaited where it is asked"
 
 _limiter: RunVar[CapacityLimiter] = RunVar("authz_middleware.checks")
 _threads = threading.BoundedSemaphore(MAX_HANGING)
@@ -65,7 +65,7 @@ def run_checks_now(policy: Policy, request: AccessRequest) -> Answers:
 async def _run(check: CheckTerm, request: AccessRequest) -> bool:
     now = asyncio.get_running_loop().time
     deadline = now() + check.seconds
-    asked = asyncio.ensure_future((_awaited if check.is_async else _threaded)(check, request))
+    asked = asyncio.ensure_future(_answer(check, request))
     try:
         await asyncio.wait({asked}, timeout=check.seconds)  # asyncio.timeout would wait for who does not heed it
     except asyncio.CancelledError:  # somebody ends this request, and the check with it
@@ -97,7 +97,7 @@ def _forget(ended: asyncio.Future[Any]) -> None:
 
 def _run_now(check: CheckTerm, request: AccessRequest) -> bool | None:
     if check.is_async:
-        _log.warning("check %s is async, and nothing can be awaited where it is asked", check.value)
+        _log.warning(UNAWAITED, check.value)
         return None
     deadline = time.monotonic() + check.seconds
     asked: Future[object] = Future()
@@ -107,13 +107,19 @@ def _run_now(check: CheckTerm, request: AccessRequest) -> bool | None:
         answer = asked.result(check.seconds)
     except Exception as error:  # noqa: BLE001 - as above
         return _failed(check, error)
+    if inspect.isawaitable(answer):
+        _close(answer)
+        _log.warning(UNAWAITED, check.value)
+        return None
     return _accepted(check, answer, is_late=time.monotonic() >= deadline)
 
 
-async def _awaited(check: CheckTerm, request: AccessRequest) -> object:
+async def _answer(check: CheckTerm, request: AccessRequest) -> object:
+    """Return what a check answers, awaited where it has to be: a lambda around an async function is a sync one."""
     if len(_abandoned) >= MAX_HANGING:
         raise TooManyHanging
-    return await cast("Awaitable[object]", check.function(request))
+    answer = check.function(request) if check.is_async else await _threaded(check, request)
+    return await answer if inspect.isawaitable(answer) else answer
 
 
 async def _threaded(check: CheckTerm, request: AccessRequest) -> object:
@@ -133,12 +139,13 @@ def _call_for(asked: Future[object], check: CheckTerm, request: AccessRequest) -
 
 
 def _called_in_thread(check: CheckTerm, request: AccessRequest) -> object:
-    if not _threads.acquire(blocking=False):
+    threads = _threads
+    if not threads.acquire(blocking=False):
         raise TooManyHanging
     try:
         return check.function(request)
     finally:
-        _threads.release()
+        threads.release()
 
 
 def _failed(check: CheckTerm, error: BaseException) -> bool:
@@ -153,6 +160,11 @@ def _accepted(check: CheckTerm, answer: object, *, is_late: bool) -> bool:
         _log.warning("check %s took longer than its time", check.value)
     elif not isinstance(answer, bool):
         _log.warning("check %s returned a %s where a bool is due", check.value, type(answer).__name__)
+    _close(answer)
+    return answer is True and not is_late
+
+
+def _close(answer: object) -> None:
+    """End a coroutine that nobody will await, so that Python does not complain of it."""
     if inspect.iscoroutine(answer):
         answer.close()
-    return answer is True and not is_late
