@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import functools
 import gc
 import logging
@@ -27,6 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from authz_middleware import AccessToken, ConfigurationError, authenticated, authorize, policy, public, requires
+from authz_middleware.audit import RouteTable, compare, route_table
 from authz_middleware.errors import InsufficientScope
 from authz_middleware.policy import TokenRequest, decide
 from authz_middleware.policy import running as running_room
@@ -558,17 +560,52 @@ def test_functions_of_every_kind(function: Asks) -> None:
     assert is_met(check(function))
 
 
+def grants_of(*arguments: object, last: object = None) -> bool:
+    raise NotImplementedError
+
+
+def unmerged() -> Any:
+    """Return a partial of a partial that functools does not merge into one, because it has an attribute."""
+    inner: Any = functools.partial(grants_of, 1)
+    inner.note = "kept"
+    return functools.partial(inner, 2, last=3)
+
+
+class Member(enum.StrEnum):
+    ADMIN = "admin"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
 @pytest.mark.parametrize(
     ("function", "text"),
     [
         (Engine(), "check(Engine)"),
         (LateEngine().asks, "check(LateEngine.asks)"),
-        (functools.partial(LateEngine().asks, table="x"), "check(LateEngine.asks)"),
         (functools.partial(Engine()), "check(Engine)"),
+        (functools.partial(LateEngine().asks, table="x"), "check(partial(LateEngine.asks, table='x'))"),
+        (functools.partial(grants_of, "a:b", 7, True), "check(partial(grants_of, 'a:b', 7, True))"),
+        (functools.partial(grants_of, None, 1.5, object()), "check(partial(grants_of, None, …, …))"),
+        (functools.partial(grants_of, Member.ADMIN, Level.HIGH, ["a"]), "check(partial(grants_of, 'admin', 3, …))"),
+        (unmerged(), "check(partial(grants_of, 1, 2, last=3))"),
     ],
 )
 def test_a_check_reads_as_its_function_is_called(function: Asks, text: str) -> None:
     assert repr(check(function)) == text
+    assert check(function).value == f"{__name__}:{text[6:-1]}"  # type: ignore[attr-defined]
+
+
+def test_checks_with_other_arguments_are_told_apart_where_tables_are_compared() -> None:
+    def table(asked: policy.Policy) -> RouteTable:
+        return route_table(starlette_app(ISSUER, Route("/", requires(asked)(endpoint))))
+
+    admin, clerk = (check(functools.partial(grants_of, "a:b", 1, name)) for name in ("admin", "clerk"))
+    kept = RouteTable.from_json(table(admin).to_json())
+    assert [change.entry.path for change in compare(kept, table(clerk)).changes] == ["/"]
+    assert not compare(kept, table(admin)).changes
+    assert kept.entries[0].policy == repr(admin)
 
 
 def test_two_functions_of_one_name_are_told_apart_by_their_modules() -> None:

@@ -120,7 +120,7 @@ class RecordedTerm(Term):
     issuer: str | None
 
     def __repr__(self) -> str:
-        return f"check({self.value.rpartition(':')[2]})" if self.kind is TermKind.CHECK else self.value
+        return f"check({self.value.partition(':')[2]})" if self.kind is TermKind.CHECK else self.value
 
     def holds(self, request: AccessRequest) -> bool:  # noqa: ARG002 - the shape of every term
         """Tell that nobody meets it."""

@@ -41,13 +41,12 @@ class CheckTerm(Term):
 
     def __repr__(self) -> str:
         limit = "" if self.seconds == DEFAULT_SECONDS else f", seconds={self.seconds!r}"
-        return f"check({_named(self.function).__qualname__}{limit})"
+        return f"check({_written(self.function)}{limit})"
 
     @property
     def value(self) -> str:  # type: ignore[override]
-        """Module and name of the function: two of one name are not the same check."""
-        named = _named(self.function)
-        return f"{named.__module__}:{named.__qualname__}"
+        """Module and name of the function, with the plain arguments of a partial: what tells two checks apart."""
+        return f"{_named(self.function).__module__}:{_written(self.function)}"
 
     @property
     def asks_request(self) -> bool:
@@ -109,6 +108,30 @@ def _named(function: object) -> Any:
     """Return what names a function: itself, or the class of an object that is called."""
     bare = _without_partials(function)
     return bare if getattr(bare, "__qualname__", None) else type(bare)
+
+
+def _written(function: object) -> str:
+    """Return a function as it is written: its name, and of a partial the arguments."""
+    arguments: list[str] = []
+    inner = function
+    while isinstance(inner, functools.partial):
+        named = (f"{name}={_plain(value)}" for name, value in inner.keywords.items())
+        arguments = [*map(_plain, inner.args), *named, *arguments]
+        inner = inner.func
+    name = str(_named(function).__qualname__)
+    return f"partial({', '.join([name, *arguments])})" if arguments else name
+
+
+def _plain(value: object) -> str:
+    """Return an argument as it is written, if that is short and says all; else an ellipsis."""
+    match value:
+        case None | bool():
+            return repr(value)
+        case str():
+            return str.__repr__(value)  # of an enumeration's member, the string it is
+        case int():
+            return int.__repr__(value)
+    return "…"
 
 
 def _is_async(function: CheckFunction) -> bool:
