@@ -15,8 +15,8 @@ from starlette.types import Scope
 from .binding import context_of
 from .context import RequestContext
 from .errors import Refused
-from .policy import AllOf, Policy
-from .policy.core import compose
+from .policy import Policy
+from .policy.core import as_policy
 from .token import AccessToken
 
 __all__ = ["NothingThere", "NothingToConnectTo", "access_token", "authorize"]
@@ -66,7 +66,7 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
             closing the handshake as Starlette does where no route matches.
     """
     context, scope = context_of(connection.scope), connection.scope
-    wanted = policy if isinstance(policy, Policy) else compose(AllOf, "authorize", [policy])
+    wanted = as_policy(policy, "authorize")
     if wanted.has_checks and _is_on_event_loop():
         context.owed += 1
         return _authorize_later(context, wanted, scope, hide=hide)

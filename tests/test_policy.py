@@ -1,18 +1,33 @@
 """Policies as values, and decisions that say why."""
 
+import asyncio
 import copy
 import dataclasses
 import inspect
+import re
 from collections.abc import Iterator
 from itertools import permutations, product
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from fastapi import FastAPI, Security
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.requests import HTTPConnection
 
-from authz_middleware import ConfigurationError, policy, requires, requires_permissions, requires_scopes
+from authz_middleware import (
+    ConfigurationError,
+    authenticated,
+    authorize,
+    policy,
+    public,
+    requires,
+    requires_permissions,
+    requires_scopes,
+)
+from authz_middleware.credentials import Credentials
+from authz_middleware.decorators import Requirement
 from authz_middleware.policy import (
     AUTHENTICATED,
     PUBLIC,
@@ -32,9 +47,11 @@ from authz_middleware.policy import (
 from authz_middleware.policy.alternatives import MAX_ALTERNATIVES, MAX_SUM, MAX_UNSIMPLIFIED, simplify
 from authz_middleware.policy.core import GrantTerm, join
 from authz_middleware.policy.decision import conclude, suggest
+from authz_middleware.testing import as_caller
 from authz_middleware.token import OIDC_SCOPES, GrantRule, GrantSet, IssuerTrust, Source
 
-from .apps import asking, grants
+from .apps import asking, context, grants
+from .helpers import ISSUER
 
 
 def grant(value: str) -> Policy:
@@ -345,10 +362,10 @@ def test_nothing_at_all_is_an_error(make: type) -> None:
         make()
 
 
-@pytest.mark.parametrize("value", [["a"], ("a",), {"a"}, {"a": 1}, 1, None, 1.5, b"a", object(), PUBLIC, requires("a")])
+@pytest.mark.parametrize("value", [["a"], ("a",), {"a"}, {"a": 1}, 1, None, 1.5, b"a", object(), PUBLIC])
 @pytest.mark.parametrize(
     ("make", "says"),
-    [(make, r'\("a"\), and several with & or \|$') for make in (scope, permission, role, group)]
+    [(make, r'write (policy\.\w+)\("a"\) & \1\("b"\)$') for make in (scope, permission, role, group)]
     + [(make, r'\("a", "b"\)$') for make in (any_of, all_of, requires, requires_scopes, requires_permissions)],
 )
 def test_what_is_no_string_is_an_error(make: type, says: str, value: object) -> None:
@@ -368,7 +385,7 @@ def test_a_policy_is_no_decorator_and_no_dependency() -> None:
 
 @pytest.mark.parametrize("make", [scope, role, requires, requires_scopes, any_of])
 def test_a_function_in_place_of_what_is_required_is_an_error(make: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r'was given a function; write \w+\("read:orders"\)'):
+    with pytest.raises(ConfigurationError, match=r'was given a function; write [\w.]+\("read:orders"\)'):
         make(test_a_policy_is_no_decorator_and_no_dependency)
 
 
@@ -378,10 +395,67 @@ def test_a_comparison_is_an_error(value: bool) -> None:
         requires(value)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("make", [scope, any_of, all_of, requires])
-def test_a_list_in_one_string_is_an_error(make: type) -> None:
-    with pytest.raises(ConfigurationError, match=r"\('a', 'b'\), or policy\.permission\('a b'\)"):
+def asks(question: Any) -> None:
+    """Ask as handlers do, which have a request."""
+    caller = context(grants())
+    Credentials(caller.token, caller.allows).allows(question)
+
+
+def authorizes(question: Any) -> None:
+    with as_caller(ISSUER.access_token()) as scope:
+        asyncio.run(authorize(HTTPConnection({"type": "http", **scope}), question))
+
+
+def decides(question: Any) -> None:
+    asyncio.run(policy.decide(question, asking(grants())))
+
+
+ONE_TERM: list[Any] = [scope, permission, role, group]
+SEVERAL: list[Any] = [any_of, all_of, requires, requires_scopes, requires_permissions]
+INSIDE: list[Any] = [asks, authorizes, decides, lambda value: scope("x") & value, lambda value: value | scope("x")]
+ADVICE = re.compile(r"write (.+?)(?:, with .*|, or policy\.permission\(.*|, which .*)?$")
+
+
+def advised(make: Any, value: object) -> Policy:
+    """Return what the code makes that an error advises to write. A request and what stands left of `&` are there."""
+    with pytest.raises(ConfigurationError) as error:
+        make(value)
+    found = ADVICE.search(str(error.value))
+    assert found is not None, str(error.value)
+    names = {"policy": policy, "requires": requires, "requires_scopes": requires_scopes, "left": scope("x")}
+    names |= {"requires_permissions": requires_permissions, "authorize": lambda _, asked: all_of(asked)}
+    names |= {"request": Mock(auth=Mock(allows=all_of)), "__builtins__": {}}
+    code = found[1].replace("…", "left").replace("policy.decide(", "decide(")
+    made = eval(code, {**names, "decide": lambda asked, _: all_of(asked)})
+    asked = made.access if isinstance(made, Requirement) else made
+    assert isinstance(asked, Policy)
+    return asked
+
+
+@pytest.mark.parametrize("make", [*ONE_TERM, *SEVERAL, *INSIDE])
+@pytest.mark.parametrize("value", ["", ["a", "b"], None, requires("a"), authenticated, advised])
+def test_what_an_error_advises_to_write_can_be_written(make: Any, value: object) -> None:
+    names = {term.value for term in advised(make, value).terms}
+    assert names - {"x"} in ({"read:orders"}, {"a", "b"})
+
+
+@pytest.mark.parametrize("make", [scope, *SEVERAL, *INSIDE])
+def test_several_names_in_one_string_are_an_error(make: Any) -> None:
+    assert {term.value for term in advised(make, "a b").terms} - {"x"} == {"a", "b"}
+    with pytest.raises(ConfigurationError, match=r"'a b'; write .*, or policy\.permission\('a b'\) if it is one"):
         make("a b")
+
+
+@pytest.mark.parametrize("make", [*ONE_TERM, *SEVERAL, *INSIDE])
+@pytest.mark.parametrize("value", [requires("x"), requires(role("x")), authenticated, public])
+def test_a_decorator_is_no_policy(make: Any, value: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"was given a decorator; .* with & and \|, or put one"):
+        make(value)
+
+
+def test_decide_takes_a_string_as_authorize_does() -> None:
+    decision = asyncio.run(policy.decide("a", asking(grants("a"))))
+    assert (decision.allowed, decision.policy) == (True, grant("a"))
 
 
 @pytest.mark.parametrize("make", [permission, role])

@@ -6,10 +6,11 @@ negation, so more grants never mean less access; what is absent satisfies nothin
 
 from __future__ import annotations
 
+from .access import PUBLIC, Access, Public
 from .callers import client, machine, subject, tenant, user
 from .checks import check
 from .claims import PathParam, claim, path_param
-from .core import AUTHENTICATED, PUBLIC, Access, AllOf, AnyOf, Kind, Policy, Public, Term, all_of, any_of
+from .core import AUTHENTICATED, AllOf, AnyOf, Kind, Policy, Term, all_of, any_of
 from .decision import Decision, decide, requestable
 from .grants import group, permission, role, scope
 from .request import AccessRequest, TokenRequest

@@ -10,8 +10,10 @@ from typing import final
 
 from ..errors import ConfigurationError
 from .claims import PathParam, is_yet_unknown, operand_in
-from .core import Kind, Policy, Term, check_issuer, issuer_words
+from .core import Kind, Policy, Term
+from .kinds import issuer_words
 from .request import AccessRequest
+from .slips import check_issuer
 
 __all__ = ["CallerTerm", "IdentityTerm", "client", "machine", "subject", "tenant", "user"]
 

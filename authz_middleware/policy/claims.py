@@ -15,9 +15,11 @@ from typing import final
 from uuid import UUID
 
 from ..errors import ConfigurationError
-from .core import Kind, Policy, Term, check_issuer, issuer_words
+from .core import Kind, Policy, Term
+from .kinds import issuer_words
 from .patterns import MAX_MATCHED_LENGTH, compile_pattern
 from .request import AccessRequest
+from .slips import check_issuer
 
 __all__ = ["ClaimTerm", "PathParam", "claim", "claim_at", "is_yet_unknown", "operand_in", "path_param"]
 

@@ -6,7 +6,6 @@ There is no negation, so more grants never mean less access. Every grant term as
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,29 +15,25 @@ from typing import final
 from ..errors import ConfigurationError
 from ..token import OIDC_SCOPES, AccessToken, IssuerTrust, Source
 from .alternatives import MAX_ALTERNATIVES, simplify
-from .kinds import GRANT_KINDS, NAMED_BY_ISSUER, Kind
+from .kinds import GRANT_KINDS, NAMED_BY_ISSUER, Kind, issuer_words
 from .request import AccessRequest
-from .slips import PlainValue
+from .slips import PlainValue, check_grant, check_issuer, check_some
 
 __all__ = [
     "AUTHENTICATED",
     "GRANT_KINDS",
     "NOTHING_CHECKED",
-    "PUBLIC",
-    "Access",
     "AllOf",
     "Answers",
     "AnyOf",
     "GrantTerm",
     "Kind",
     "Policy",
-    "Public",
     "Term",
     "all_of",
     "any_of",
-    "check_issuer",
+    "as_policy",
     "compose",
-    "issuer_words",
     "join",
     "make_term",
 ]
@@ -64,16 +59,16 @@ class Policy(PlainValue):
     alternatives: tuple[tuple[Term, ...], ...]
 
     def __and__(self, other: object) -> Policy:
-        return all_of(self, other)
+        return compose(AllOf, "&", (self, other))
 
     def __or__(self, other: object) -> Policy:
-        return any_of(self, other)
+        return compose(AnyOf, "|", (self, other))
 
     def __rand__(self, other: object) -> Policy:
-        return all_of(other, self)
+        return compose(AllOf, "&", (other, self))
 
     def __ror__(self, other: object) -> Policy:
-        return any_of(other, self)
+        return compose(AnyOf, "|", (other, self))
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -275,22 +270,8 @@ class AnyOf(Composed):
         return simplify(terms for part in self.parts for terms in part.alternatives)
 
 
-@final
-class Public:
-    """The access of a route that anybody may call; a value of its own, so that no policy can become it by mistake."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "public"
-
-
 AUTHENTICATED: Policy = AllOf(())
 """Any valid token, whatever it grants."""
-PUBLIC = Public()
-"""No token is needed."""
-Access = Policy | Public
-"""What a route states: a policy, or that it is public."""
 
 
 # --- making policies --------------------------------------------------------------------------------------------------
@@ -302,7 +283,7 @@ def any_of(*parts: object) -> Policy:
     Raises:
         ConfigurationError: nothing required, what is no policy, or more than 64 alternatives.
     """
-    return compose(AnyOf, "any_of", parts)
+    return compose(AnyOf, "policy.any_of", parts)
 
 
 def all_of(*parts: object) -> Policy:
@@ -311,7 +292,7 @@ def all_of(*parts: object) -> Policy:
     Raises:
         ConfigurationError: as `any_of`.
     """
-    return compose(AllOf, "all_of", parts)
+    return compose(AllOf, "policy.all_of", parts)
 
 
 def compose(kind: type[AllOf | AnyOf], name: str, parts: Iterable[object]) -> Policy:
@@ -329,6 +310,15 @@ def compose(kind: type[AllOf | AnyOf], name: str, parts: Iterable[object]) -> Po
     return composed
 
 
+def as_policy(given: object, name: str) -> Policy:
+    """Return the policy that stands by itself: a string is a dialect-neutral grant. `name` as in `compose`.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    return given if isinstance(given, Policy) else make_term(Kind.GRANT, given, name)
+
+
 def join(kind: type[AllOf | AnyOf], policies: Iterable[Policy]) -> Policy:
     """Make one policy of several that are written in different places.
 
@@ -343,49 +333,14 @@ def make_term(kind: Kind, value: object, name: str, issuer: object = None) -> Gr
     """Return a term, or refuse a value that cannot be meant. `name` is what the application wrote, for messages.
 
     Raises:
-        ConfigurationError: not a string, empty, a list of scopes in one string, or an OIDC scope that grants nothing.
+        ConfigurationError: see `check_grant`; or `issuer` is none.
     """
-    if isinstance(value, bool):
-        raise ConfigurationError(f"{name}: a comparison or `not` is no policy; compose with & and |")
-    if inspect.isroutine(value):
-        raise ConfigurationError(f'{name} was given a function; write {name}("read:orders"), with what it needs')
-    if not isinstance(value, str):
-        several = f'{name}("a", "b")' if kind is Kind.GRANT or "_" in name else f'{name}("a"), and several with & or |'
-        raise ConfigurationError(f"{name} takes strings, not a {type(value).__name__}; write {several}")
-    if not value.strip():
-        raise ConfigurationError(f'{name} was given an empty string; write {name}("read:orders")')
-    if " " in value and kind in {Kind.GRANT, Kind.SCOPE}:
-        raise ConfigurationError(
-            f"{name}({value!r}): no scope contains a space; write {name}({', '.join(map(repr, value.split()))}), "
-            f"or policy.permission({value!r}) for one permission with a space"
-        )
-    if value in OIDC_SCOPES and kind in {Kind.GRANT, Kind.PERMISSION}:
-        raise ConfigurationError(
-            f"{name}({value!r}): an OpenID Connect scope grants nothing on an API; "
-            f"write policy.scope({value!r}) to ask the scope claim alone"
-        )
-    plain = str.__str__(value)  # of an enumeration's member, the string it is
-    return GrantTerm(kind, plain, check_issuer(issuer, name))
-
-
-def check_issuer(issuer: object, name: str) -> str | None:
-    """Return the issuer a term is about, or refuse what is none."""
-    if issuer is not None and (not isinstance(issuer, str) or not issuer):
-        raise ConfigurationError(
-            f"{name}: issuer is the `iss` of one trusted issuer, such as https://acme.eu.auth0.com/"
-        )
-    return issuer
-
-
-def issuer_words(issuer: str | None) -> str:
-    """Return the argument of a term that names its issuer."""
-    return "" if issuer is None else f", issuer={issuer!r}"
+    return GrantTerm(kind, check_grant(kind, value, name), check_issuer(issuer, name))
 
 
 def _as_policies(name: str, parts: tuple[object, ...]) -> list[Policy]:
-    if not parts:
-        raise ConfigurationError(f'{name}() is empty and would decide nothing; write {name}("read:orders")')
-    return [part if isinstance(part, Policy) else make_term(Kind.GRANT, part, name) for part in parts]
+    check_some(name, parts)
+    return [as_policy(part, name) for part in parts]
 
 
 def _flatten(policies: Iterable[Policy], kind: type[AllOf | AnyOf]) -> tuple[Policy, ...]:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..token import OIDC_SCOPES, AccessToken, Source
+from .access import Access
 from .alternatives import MAX_ALTERNATIVES
-from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Answers, Kind, Policy, Term
+from .core import GRANT_KINDS, NOTHING_CHECKED, Answers, Kind, Policy, Term, as_policy
 from .request import AccessRequest
 from .running import run_checks
 from .words import why_met, why_not
@@ -45,9 +46,16 @@ class Decision:
     why: str
 
 
-async def decide(policy: Policy, request: AccessRequest) -> Decision:
-    """Decide one policy for one request, with reasons. Runs its checks, each at most once."""
-    return conclude(policy, request, await run_checks(policy, request))
+async def decide(policy: Policy | str, request: AccessRequest) -> Decision:
+    """Decide one policy for one request, with reasons. Runs its checks, each at most once.
+
+    A string is one dialect-neutral grant, as in `requires("x")`.
+
+    Raises:
+        ConfigurationError: it is no policy.
+    """
+    wanted = as_policy(policy, "decide")
+    return conclude(wanted, request, await run_checks(wanted, request))
 
 
 def conclude(policy: Policy, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> Decision:
