@@ -655,6 +655,20 @@ def test_equal_functions_make_equal_checks() -> None:
     assert check(lambda _: True) != check(lambda _: True)
 
 
+def test_a_check_changes_no_path_parameters(issuer: LocalIssuer) -> None:
+    def rewrites(request: policy.AccessRequest) -> bool:
+        with contextlib.suppress(TypeError):
+            request.path_params["number"] = "8"  # type: ignore[index]  # that is the test
+        return True
+
+    @requires(check(rewrites))
+    async def handler(request: Request) -> Response:
+        return PlainTextResponse(request.path_params["number"])
+
+    app = client(starlette_app(issuer, Route("/{number}", handler)))
+    expect_ok(app.get("/7", headers=issuer.headers()), "7")
+
+
 # --- what a check is given --------------------------------------------------------------------------------------------
 
 WHO: ContextVar[str] = ContextVar("who", default="nobody")

@@ -721,6 +721,13 @@ def test_a_member_of_an_enumeration_is_its_string(member: str) -> None:
     for operator in ("equals", "contains"):
         assert repr(claim("x", **{operator: member})) == f"claim('x', {operator}='read:orders')"
     assert repr(claim("x", equals=Level.HIGH)) == "claim('x', equals=3)"
+    assert repr(claim(member, equals="x")) == "claim('read:orders', equals='x')"
+    assert repr(claim((member, "x"), equals=path_param(member))) == (
+        "claim(('read:orders', 'x'), equals=path_param('read:orders'))"
+    )
+    for term in (policy.role, policy.tenant):
+        assert repr(term("x", issuer=member)) == f"{term.__name__}('x', issuer='read:orders')"
+    assert repr(claim("x", matches="x", issuer=member)) == "claim('x', matches='x', issuer='read:orders')"
 
 
 @pytest.mark.parametrize(
@@ -737,6 +744,10 @@ def test_a_member_of_an_enumeration_is_its_string(member: str) -> None:
         (policy.machine & "a", "machine & 'a'"),
         (policy.user | policy.check(owns), "user | check(owns)"),
         (policy.check(allowed, seconds=2), "check(allowed, seconds=2)"),
+        (policy.check(allowed, seconds=2.0), "check(allowed, seconds=2)"),
+        (policy.check(allowed, seconds=2.5), "check(allowed, seconds=2.5)"),
+        (policy.check(allowed, seconds=5), "check(allowed)"),
+        (claim("a", equals=-0.0), "claim('a', equals=0.0)"),
         (policy.group("g", issuer="i"), "group('g', issuer='i')"),
     ],
 )

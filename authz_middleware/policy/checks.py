@@ -40,7 +40,8 @@ class CheckTerm(Term):
         object.__setattr__(self, "is_async", _is_async(self.function))
 
     def __repr__(self) -> str:
-        limit = "" if self.seconds == DEFAULT_SECONDS else f", seconds={self.seconds!r}"
+        seconds = int(self.seconds) if self.seconds.is_integer() else self.seconds
+        limit = "" if self.seconds == DEFAULT_SECONDS else f", seconds={seconds!r}"
         return f"check({_written(self.function)}{limit})"
 
     @property
@@ -83,7 +84,7 @@ def check(function: CheckFunction, *, seconds: float = DEFAULT_SECONDS) -> Polic
             "check takes a function of one AccessRequest, plain or async, that returns a bool; "
             "write policy.check(owns_order)"
         )
-    return CheckTerm(function, seconds)
+    return CheckTerm(function, float(seconds))
 
 
 def next_check(policy: Policy, request: AccessRequest, answers: Answers) -> CheckTerm | None:

@@ -119,7 +119,7 @@ def path_param(name: str) -> PathParam:
     """
     if not isinstance(name, str) or not name:
         raise ConfigurationError('path_param takes the name of a path parameter; write path_param("org")')
-    return PathParam(name)
+    return PathParam(str.__str__(name))  # of an enumeration's member, the string it is
 
 
 def claim(
@@ -159,7 +159,7 @@ def _check_path(name: object) -> tuple[str, ...]:
         )
     if path[0] == "act" and path != ("act", "sub"):  # RFC 8693 section 4.1: prior actors are for information only
         raise ConfigurationError('claim("act"): only the current actor counts; write claim(("act", "sub"), equals=…)')
-    return path
+    return tuple(map(str.__str__, path))
 
 
 def _check_operand(operator: str, operand: object) -> Scalar | PathParam:
@@ -171,7 +171,7 @@ def _check_operand(operator: str, operand: object) -> Scalar | PathParam:
         case int():
             return int(operand)
         case float() if isfinite(operand):
-            return float(operand)
+            return float(operand) + 0.0  # to JSON and to Python, -0.0 is 0.0
     raise ConfigurationError(
         f"claim: {operator} takes a string, a number, a boolean or path_param(…), not a {type(operand).__name__}"
     )

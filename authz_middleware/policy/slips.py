@@ -90,11 +90,13 @@ def check_grant(kind: Kind, value: object, name: str) -> str:
 
 def check_issuer(issuer: object, name: str) -> str | None:
     """Return the issuer a term is about, or refuse what is none."""
-    if issuer is not None and (not isinstance(issuer, str) or not issuer):
+    if issuer is None:
+        return None
+    if not isinstance(issuer, str) or not issuer:
         raise ConfigurationError(
             f"{name}: issuer is the `iss` of one trusted issuer, such as https://acme.eu.auth0.com/"
         )
-    return issuer
+    return str.__str__(issuer)
 
 
 def _no_string(value: object, name: str) -> str:
