@@ -27,7 +27,7 @@ from authz_middleware import ConfigurationError, policy, requires
 from authz_middleware.policy import AUTHENTICATED, Kind, Policy, Term, TokenRequest
 from authz_middleware.policy.claims import GRANT_CLAIMS
 from authz_middleware.policy.decision import conclude
-from authz_middleware.policy.patterns import MAX_MATCHED_LENGTH, MAX_WAYS, _ways_of_one, compile_pattern
+from authz_middleware.policy.patterns import MAX_MATCHED_LENGTH, MAX_STEPS, _cost_of, _cost_of_one, compile_pattern
 from authz_middleware.testing import LocalIssuer
 
 from .apps import authz, client, expect_forbidden, expect_ok, starlette_app
@@ -307,7 +307,10 @@ QUICK = [
     "acme",
     "acme-.*",
     ".*@acme\\.example",
-    "[a-z]+-[a-z]+-[0-9]+",
+    "[a-z]+-[a-z0-9]+",
+    "[a-z]++-[a-z]++-[0-9]++",
+    "[a-z]+-[a-z]+@acme\\.example",
+    r"\w*" + r"\w" * 200 + "!",
     "(?:acme|other)-[a-z]{2,8}",
     "org_[A-Za-z0-9]{16}",
     "a?b?c?",
@@ -338,7 +341,14 @@ SLOW = [
     "([a-z]+\\.)+com",
     "(?:a?){30}a{30}",
     "a?" * 30 + "a" * 30,
-    ".*.*.*.*x",
+    ".*.*.*x",
+    "[a-z]+-[a-z]+-[0-9]+",
+    r"\w*\w*\w*" + r"\w" * 120 + "!",
+    r"\w*\w*" + r"\w" * 120 + "!",
+    r"\w*\w*\w*(?=\w{120}!)",
+    r"\w*\w*(?=\w{120}!)",
+    r"\w*\w*(?:" + "|".join(r"\w" * length + "!" for length in range(20)) + ")",
+    r"\w*\w*(?(1)" + r"\w" * 40 + "|x)()",
     "(?>(a+)+)b",
     "(?=(a+)+$).*",
     "(?!(a+)+$).*",
@@ -361,13 +371,36 @@ def test_a_pattern_that_takes_little_time_is_taken(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", SLOW)
 @pytest.mark.parametrize("given_as", [str, re.compile])
 def test_a_pattern_that_can_take_long_is_an_error(pattern: str, given_as: Callable[[str], Any]) -> None:
-    with pytest.raises(ConfigurationError, match=r"may take long.*three repetitions.*policy\.check"):
+    with pytest.raises(ConfigurationError, match=r"may take long.*two repetitions.*policy\.check"):
         claim("org", matches=given_as(pattern))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "cost"),
+    [
+        ("", (1, 0)),
+        ("abc", (1, 3)),
+        ("a|bc", (2, 5)),  # two branches are begun, and three characters compared
+        ("(?>ab|cd)e", (2, 8)),
+        ("a?", (2, 2)),
+        ("a?b", (2, 4)),  # b is tried with a before it and without
+        ("a{3}", (1, 4)),
+        ("a{2,4}b", (3, 8)),
+        ("(?:ab|cd){2}", (4, 42)),
+        ("a*", (257, 257)),
+        ("a*b", (257, 514)),
+        ("a*a*", (257**2, 257 + 257**2)),
+        ("a*+b", (1, 258)),
+        ("(?=a*)b", (257, 514)),
+    ],
+)
+def test_how_much_the_engine_may_have_to_do(pattern: str, cost: tuple[int, int]) -> None:
+    assert _cost_of(re.compile(pattern)) == cost
+
+
 def test_the_worst_pattern_that_is_taken_ends_on_the_worst_string() -> None:
-    pattern = r"(?:\w|a)\w*?\w+\w*(?:\w|-)!"
-    assert MAX_WAYS == 4 * (MAX_MATCHED_LENGTH + 1) ** 3
+    pattern = r"\w*\w*" + r"\w" * 29 + "!"
+    assert _cost_of(re.compile(pattern)).steps <= MAX_STEPS < _cost_of(re.compile(r"\w*\w*" + r"\w" * 31 + "!")).steps
     assert not holds(claim("org", matches=pattern), org="a" * MAX_MATCHED_LENGTH)
 
 
@@ -378,7 +411,7 @@ def test_where_python_does_not_show_the_tree_no_pattern_is_known_to_be_quick(mon
 
 
 def test_what_python_learns_to_repeat_is_not_known_to_be_quick() -> None:
-    assert _ways_of_one("NEW_REPEAT", ()) > MAX_WAYS
+    assert _cost_of_one("NEW_REPEAT", ()).steps > MAX_STEPS
 
 
 # --- identity ---------------------------------------------------------------------------------------------------------
