@@ -89,7 +89,7 @@ def _cost_of_one(kind: str, argument: Any) -> Cost:
             return _cost_of_choice([yes, no or ()])
         case "POSSESSIVE_REPEAT", (_, most, items):
             cost = _cost_of_repetition(0, most, _cost_of_all(items))
-            return cost if _cost_of_all(items).ways > 1 else Cost(1, cost.steps)
+            return Cost(1, cost.steps)
         case "MAX_REPEAT" | "MIN_REPEAT", (least, most, items):
             return _cost_of_repetition(least, most, _cost_of_all(items))
     return UNKNOWN  # what is not known yet
