@@ -158,11 +158,17 @@ class TrustedIssuer:
         options.setdefault("dialects", AUTH0)
         return cls(f"https://{domain}/", audience, **options)
 
-    def trust(self, *, among_several: bool) -> IssuerTrust:
-        """Return what this issuer is trusted with. `among_several`: whether others are trusted, too."""
+    def trust(self, issuers: Collection[Self]) -> IssuerTrust:
+        """Return what this issuer is trusted with, among all `issuers` that are trusted."""
         settings = self.settings
         return IssuerTrust(
-            among_several=among_several, tenants_listed=settings.tenants is not None, grantable=settings.grants
+            among_several=len({issuer.issuer for issuer in issuers}) > 1,
+            tenants_listed=settings.tenants is not None
+            and all(
+                issuer.issuer == self.issuer or settings.tenants.isdisjoint(issuer.settings.tenants or ())
+                for issuer in issuers
+            ),
+            grantable=settings.grants,
         )
 
     @property

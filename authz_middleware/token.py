@@ -98,7 +98,7 @@ class IssuerTrust:
 
     Attributes:
         among_several: whether other issuers are trusted, too: then each of them may give the same names.
-        tenants_listed: whether the issuer is trusted for certain tenants only (`tenants=`).
+        tenants_listed: whether it is trusted for certain tenants only (`tenants=`), for which no other issuer is.
         grantable: the grants it may assert (`grants=`); None: any.
         grant_claims: the claims that grants were read from, as paths.
         unread: the kinds of grants that no claim is read for.

@@ -50,7 +50,7 @@ def why_not(term: Term, request: AccessRequest, checked: Answers) -> str:
     if term.issuer is not None and term.issuer != token.issuer:
         return f"{term!r} asks about another issuer's tokens"
     if term.lacks_issuer(token.trust):
-        more = ", or limit each issuer to its own with tenants=" if term.kind is Kind.TENANT else ""
+        more = ", or limit each issuer to tenants of its own with tenants=" if term.kind is Kind.TENANT else ""
         return f"{term!r} does not say whose: several issuers are trusted, so write issuer={more}"
     match term.kind:
         case Kind.ROLE | Kind.GROUP:

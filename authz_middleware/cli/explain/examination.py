@@ -132,7 +132,7 @@ class Examination:
             self.unverified,
             trusted or self.trust.assumed,
             is_pinned=trusted is not None or self.trust.is_pinned,
-            among_several=len({issuer.issuer for issuer in self.trust.issuers}) > 1,
+            issuers=self.trust.issuers,
         )
 
     @property
