@@ -883,12 +883,25 @@ def test_the_order_of_claims_scopes_and_terms_changes_nothing(
     assert met(turned(asked), reordered, where, checked) == met(asked, claims, where, checked)
 
 
+def nested_otherwise(asked: Policy) -> Policy:
+    """Return an equal policy that was put together in another way: two by two, from the end, with repetitions."""
+    if not isinstance(asked, policy.AllOf | policy.AnyOf) or not asked.parts:
+        return asked
+    compose = policy.all_of if isinstance(asked, policy.AllOf) else policy.any_of
+    *parts, made = map(nested_otherwise, asked.parts)
+    for part in reversed(parts):
+        made = compose(compose(part, part), compose(made))
+    return made
+
+
 @given(SMALL, CLAIMS, WHERE, CHECKED)
 def test_equal_policies_decide_equally_and_a_decision_agrees(
     asked: Policy, claims: dict[str, Any], where: dict[str, Any], checked: Any
 ) -> None:
     request = TokenRequest(ISSUER.access_token(trusted=TRUSTED, **claims), where)
     decision = conclude(asked, request, checked)
-    assert decision == conclude(evaluated(repr(asked)), request, checked)
+    again = nested_otherwise(asked)
+    assert (again, hash(again), again.alternatives) == (asked, hash(asked), asked.alternatives)
+    assert decision == conclude(again, request, checked)
     assert decision.allowed == asked.allows(request, checked) == (not decision.missing)
     assert decision.allowed == decision.why.startswith("the policy is met")
