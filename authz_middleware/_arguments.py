@@ -12,7 +12,6 @@ __all__ = [
     "as_bytes",
     "claim_paths",
     "collection_faults",
-    "is_claim_path",
     "is_long_secret",
     "is_number",
 ]
@@ -35,11 +34,6 @@ def collection_faults(name: str, value: object, *, may_be_empty: bool = True) ->
 def claim_paths(names: ClaimNames) -> tuple[ClaimPath, ...]:
     """Return the paths an application wrote: a string is one literal name, a tuple is a path."""
     return tuple((name,) if isinstance(name, str) else name for name in (names if isinstance(names, list) else [names]))
-
-
-def is_claim_path(path: object) -> bool:
-    """Tell whether this is a path of member names."""
-    return isinstance(path, tuple) and bool(path) and all(isinstance(name, str) and name for name in path)
 
 
 def is_number(value: object) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -23,9 +24,8 @@ class ScopeRequest:
 
     @property
     def path_params(self) -> Mapping[str, Any]:
-        """The parameters of the path, as far as it was routed."""
-        params: Mapping[str, Any] = self.scope.get("path_params") or {}
-        return params
+        """The parameters of the path, as far as it was routed. Read-only: the handler gets what the router found."""
+        return MappingProxyType(self.scope.get("path_params") or {})
 
     @property
     def headers(self) -> Headers:

@@ -27,19 +27,10 @@ from .errors import (
 from .observation import Observation
 from .owing import Owing
 from .place import NOWHERE, Place, TokenUse, current_place
-from .policy import (
-    NOTHING_CHECKED,
-    PUBLIC,
-    Access,
-    Decision,
-    Policy,
-    Public,
-    Term,
-    conclude,
-    run_checks,
-    run_checks_now,
-    suggest,
-)
+from .policy import PUBLIC, Access, Decision, Policy, Public
+from .policy.core import NOTHING_CHECKED, Answers
+from .policy.decision import conclude, suggest
+from .policy.running import run_checks, run_checks_now
 from .token import AccessToken
 
 __all__ = ["RequestContext"]
@@ -97,7 +88,9 @@ class RequestContext:
         self._public_path = public_path
         self._observation = Observation.unheard() if observation is None else observation
         self._met: list[tuple[Access, Mapping[str, Any] | None]] = []
-        self._held = NOTHING_CHECKED  # the terms by which mounts and routes granted access, for whoever listens
+        self._held: Answers = (
+            NOTHING_CHECKED  # the terms by which mounts and routes granted access, for whoever listens
+        )
         self._scopes: dict[int, Scope] = {}
         self._depth = 0
         self._closed = False
@@ -161,7 +154,7 @@ class RequestContext:
                 return False
         return self._has_met(access, scope)
 
-    def _enforce(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> None:
+    def _enforce(self, policy: Policy, scope: Scope | None, checked: Answers) -> None:
         self._grant(policy, scope, checked)
         self._granted = True
         self._met.append((policy, self._asked_with(policy, scope)))
@@ -205,16 +198,16 @@ class RequestContext:
 
     # --- deciding -----------------------------------------------------------------------------------------------------
 
-    async def run_checks(self, policy: Policy, scope: Scope) -> frozenset[Term]:
-        """Return which checks of what a route states hold; none if it was met before, and needs no answer."""
+    async def run_checks(self, policy: Policy, scope: Scope) -> Answers:
+        """Return what the checks of what a route states answer; nothing if it was met before, and needs no answer."""
         return NOTHING_CHECKED if self._has_met(policy, scope) else await self._run_checks(policy, scope)
 
-    async def _run_checks(self, policy: Policy, scope: Scope | None) -> frozenset[Term]:
+    async def _run_checks(self, policy: Policy, scope: Scope | None) -> Answers:
         self._check_open()
         request = self._request(scope)
         return NOTHING_CHECKED if request is None else await run_checks(policy, request)
 
-    def _run_checks_now(self, policy: Policy, scope: Scope | None) -> frozenset[Term]:
+    def _run_checks_now(self, policy: Policy, scope: Scope | None) -> Answers:
         request = self._request(scope)
         return NOTHING_CHECKED if request is None else run_checks_now(policy, request)
 
@@ -222,14 +215,14 @@ class RequestContext:
         """Return what policies are asked about; None for an anonymous caller."""
         return None if self.token is None else ScopeRequest(self.token, self.scope if scope is None else scope)
 
-    def _grant(self, policy: Policy, scope: Scope | None, checked: frozenset[Term]) -> None:
+    def _grant(self, policy: Policy, scope: Scope | None, checked: Answers) -> None:
         """Grant what is met, and tell; where refusals are carried out, raise what is not."""
         request = self._request(scope)
         if self._is_met(policy, request, checked):
             self._observation.allowed(policy, request, checked)
 
     def _is_met(
-        self, policy: Policy, request: ScopeRequest | None, checked: frozenset[Term], *, is_route: bool = False
+        self, policy: Policy, request: ScopeRequest | None, checked: Answers, *, is_route: bool = False
     ) -> bool:
         """Tell whether a policy is met; where refusals are carried out, it is or this raises.
 
@@ -344,13 +337,13 @@ class RequestContext:
         pieces: tuple[Access, ...] = (),
         *,
         scope: Scope,
-        checked: frozenset[Term] = NOTHING_CHECKED,
+        checked: Answers = NOTHING_CHECKED,
         covers: bool = False,
         token_use: TokenUse = TokenUse.NONE,
     ) -> Iterator[None]:
         """Decide for a route or mount: `access` is all that it states, `pieces` what its wrappers will ask for again.
 
-        `checked` are the checks that hold for it, see `run_checks`. A route that states nothing is covered by a mount
+        `checked` is what its checks answered, see `run_checks`. A route that states nothing is covered by a mount
         around it that did, or by `public_paths`; else it is refused, or open to any valid token where the application
         says so. `covers` makes this decision such a cover, for what runs within; a route covers nothing, so that what
         it dispatches to elsewhere must state something itself.
@@ -379,7 +372,7 @@ class RequestContext:
                 self._observation.tell_pending()
 
     def _decide_route(
-        self, access: Access | None, scope: Scope, request: ScopeRequest | None, checked: frozenset[Term]
+        self, access: Access | None, scope: Scope, request: ScopeRequest | None, checked: Answers
     ) -> Access | None:
         """Return what granted access; None: nothing did, which is only so where refusals are reported and no more."""
         cover = self._place.cover
@@ -395,10 +388,11 @@ class RequestContext:
             self._refuse(MissingToken() if request is None else NoPolicy(), None)
         return access
 
-    def _note_held(self, access: Access, request: ScopeRequest | None, checked: frozenset[Term]) -> None:
+    def _note_held(self, access: Access, request: ScopeRequest | None, checked: Answers) -> None:
         """Remember which terms hold here: further in, path parameters of the same names may say something else."""
         if request is not None and isinstance(access, Policy) and self._observation.wants_detail:
-            self._held |= checked.union(term for term in access.terms if term.holds(request))
+            held = (term for term in access.terms if checked.get(term) or term.holds(request))
+            self._held = {**self._held, **dict.fromkeys(held, True)}
 
     def arrive(self, scope: Scope) -> None:
         """Note the scope of the request as it comes in."""

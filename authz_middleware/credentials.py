@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from starlette.authentication import AuthCredentials, BaseUser
 
-from .policy import Policy, all_of
+from .policy import Policy
+from .policy.core import as_policy
 from .token import AccessToken
 
 __all__ = ["Caller", "Credentials"]
@@ -25,7 +26,7 @@ class Credentials(AuthCredentials):
 
         Nothing is waited for: an async `check` counts as not met; write `await authorize(request, policy)` for it.
         """
-        return self._ask is not None and self._ask(policy if isinstance(policy, Policy) else all_of(policy))
+        return self._ask is not None and self._ask(as_policy(policy, "allows"))
 
 
 class Caller(BaseUser):

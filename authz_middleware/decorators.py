@@ -25,7 +25,8 @@ from .binding import context_of
 from .errors import ConfigurationError
 from .guard import Guard, Stated
 from .handlers import access_token
-from .policy import AUTHENTICATED, PUBLIC, Access, Kind, Policy, Public, all_of, make_term
+from .policy import AUTHENTICATED, PUBLIC, Access, AllOf, Kind, Policy, Public
+from .policy.core import compose, join, make_term
 from .token import AccessToken
 from .wrapping import wrap
 
@@ -174,7 +175,7 @@ def requires(*parts: str | Policy) -> Requirement:
     Raises:
         ConfigurationError: nothing required, a string with a space, or something that is no policy.
     """
-    return Requirement(all_of(*parts, name="requires"), "requires")
+    return Requirement(compose(AllOf, "requires", parts), "requires")
 
 
 def requires_scopes(*values: str) -> Requirement:
@@ -196,7 +197,7 @@ def requires_permissions(*values: str) -> Requirement:
 
 
 def _requires_terms(kind: Kind, values: tuple[str, ...], name: str) -> Requirement:
-    return Requirement(all_of(*(make_term(kind, value, name) for value in values), name=name), name)
+    return Requirement(compose(AllOf, name, [make_term(kind, value, name) for value in values]), name)
 
 
 authenticated = Requirement(AUTHENTICATED, "authenticated")
@@ -245,7 +246,7 @@ def combine(one: Access, other: Access | None, where: str) -> Access:
     """Return what two statements about one target say together: both.
 
     Raises:
-        ConfigurationError: one says public and the other does not.
+        ConfigurationError: one says public and the other does not, or they add up to too many alternatives.
     """
     if other is None or (isinstance(one, Public) and isinstance(other, Public)):
         return one
@@ -254,7 +255,10 @@ def combine(one: Access, other: Access | None, where: str) -> Access:
             f"{where} is both @public and guarded; keep one of the two. What a router or an application requires holds "
             "for all its routes: move a public one elsewhere"
         )
-    return all_of(one, other)
+    try:
+        return join(AllOf, (one, other))
+    except ConfigurationError as error:
+        raise ConfigurationError(*(f"{where}: {fault}" for fault in error.faults)) from None
 
 
 def decorated_too_late(endpoint: object) -> str | None:

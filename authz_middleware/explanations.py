@@ -78,7 +78,7 @@ EXPLANATIONS: Mapping[Reason, Explanation] = MappingProxyType(
         ),
         Reason.AUDIENCE_OF_ISSUER: Explanation(
             "the token is for an API of the authorization server itself (the Management API, or /userinfo)",
-            f"{_ASK_FOR_THIS_API}, and must send the other one to nobody else",
+            f"{_ASK_FOR_THIS_API}, and send its token for the authorization server to nobody else",
         ),
         Reason.AUDIENCE_AMBIGUOUS: Explanation(
             "the token is meant for several APIs whose settings differ here, so it cannot be said which ones count",

@@ -15,7 +15,8 @@ from .binding import context_of, refuse
 from .errors import Refused
 from .handlers import NothingThere, NothingToConnectTo
 from .place import TokenUse
-from .policy import NOTHING_CHECKED, Access, Policy
+from .policy import Access, Policy
+from .policy.core import NOTHING_CHECKED
 
 __all__ = ["Guard", "Stated"]
 

@@ -16,7 +16,8 @@ from .binding import context_of
 from .context import RequestContext
 from .errors import Refused
 from .owing import OwedDecision
-from .policy import Policy, all_of
+from .policy import Policy
+from .policy.core import as_policy
 from .token import AccessToken
 
 __all__ = ["NothingThere", "NothingToConnectTo", "access_token", "authorize"]
@@ -68,7 +69,7 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
             closing the handshake as Starlette does where no route matches.
     """
     context, scope = context_of(connection.scope), connection.scope
-    wanted = policy if isinstance(policy, Policy) else all_of(policy, name="authorize")
+    wanted = as_policy(policy, "authorize")
     if wanted.has_checks and _is_on_event_loop():
         return OwedDecision(context.owing, _authorize_later(context, wanted, scope, hide=hide))
     with _hidden(context, scope, hide=hide):

@@ -6,12 +6,13 @@ Sources: RFC 8725 sections 3.8 and 3.9 (issuer, audience), RFC 8414 section 2 (i
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from itertools import combinations
 from typing import Self, TypedDict, Unpack
 from urllib.parse import urlsplit
 
-from ._arguments import ClaimNames, as_bytes, claim_paths, collection_faults, is_claim_path, is_long_secret, is_number
+from ._arguments import ClaimNames, as_bytes, collection_faults, is_long_secret, is_number
+from ._claims import named_claim_faults, with_named_claims
 from ._jose import ALGORITHMS, MIN_SECRET_BYTES, canonical_algorithm
 from .dialects import AUTH0, DIALECTS, ClientClasses, Dialect
 from .errors import ConfigurationError
@@ -122,7 +123,7 @@ class TrustedIssuer:
             *_key_faults(self),
             *_number_faults(self),
             *_client_faults(self),
-            *_claim_faults(self),
+            *named_claim_faults(_named_claims(self)),
             *collection_faults("tenants", self.tenants, may_be_empty=False),
             *collection_faults("grants", self.grants, may_be_empty=False),
         ]
@@ -157,11 +158,17 @@ class TrustedIssuer:
         options.setdefault("dialects", AUTH0)
         return cls(f"https://{domain}/", audience, **options)
 
-    def trust(self, *, among_several: bool) -> IssuerTrust:
-        """Return what this issuer is trusted with. `among_several`: whether others are trusted, too."""
+    def trust(self, issuers: Collection[Self]) -> IssuerTrust:
+        """Return what this issuer is trusted with, among all `issuers` that are trusted."""
         settings = self.settings
         return IssuerTrust(
-            among_several=among_several, tenants_listed=settings.tenants is not None, grantable=settings.grants
+            among_several=len({issuer.issuer for issuer in issuers}) > 1,
+            tenants_listed=settings.tenants is not None
+            and all(
+                issuer.issuer == self.issuer or settings.tenants.isdisjoint(issuer.settings.tenants or ())
+                for issuer in issuers
+            ),
+            grantable=settings.grants,
         )
 
     @property
@@ -288,11 +295,9 @@ def _client_faults(trusted: TrustedIssuer) -> list[str]:
     return faults
 
 
-def _claim_faults(trusted: TrustedIssuer) -> Iterator[str]:
-    for name in ("roles_claims", "groups_claims", "permissions_claims", "tenant_claims"):
-        names = getattr(trusted, name)
-        if names is not None and (names == [] or not all(is_claim_path(path) for path in claim_paths(names))):
-            yield f'{name} takes a claim name, a tuple as path, or a list of these, such as "https://acme.example/roles"'
+def _named_claims(trusted: TrustedIssuer) -> dict[str, ClaimNames | None]:
+    names = ("roles_claims", "groups_claims", "permissions_claims", "tenant_claims")
+    return {name: getattr(trusted, name) for name in names}
 
 
 def _resolve_dialects(trusted: TrustedIssuer) -> tuple[tuple[Dialect, ...], list[str]]:
@@ -303,8 +308,9 @@ def _resolve_dialects(trusted: TrustedIssuer) -> tuple[tuple[Dialect, ...], list
     if unknown or not given:
         return (), [f"dialects must be some of {', '.join(DIALECTS)}, or Dialect tables"]
     tables = [d if isinstance(d, Dialect) else DIALECTS[d] for d in given]
-    tables = [_with_claims(table, trusted, tables) for table in tables]
-    faults = [
+    tables, claim_faults = with_named_claims(tables, _named_claims(trusted))
+    faults = list(claim_faults)
+    faults += [
         f"tenants= needs a tenant, and dialect {table.name} has none; name its claim in tenant_claims="
         for table in tables
         if trusted.tenants and not table.tenant_claims
@@ -317,20 +323,6 @@ def _resolve_dialects(trusted: TrustedIssuer) -> tuple[tuple[Dialect, ...], list
         and one.has_permissions == other.has_permissions
     ]
     return tuple(tables), faults
-
-
-def _with_claims(dialect: Dialect, trusted: TrustedIssuer, allowed: list[Dialect]) -> Dialect:
-    """Put the claims the application named into a table. Permissions go where the dialects have them, else to all."""
-    if trusted.roles_claims is not None:
-        dialect = replace(dialect, roles_claims=claim_paths(trusted.roles_claims))
-    if trusted.groups_claims is not None:
-        dialect = replace(dialect, groups_claims=claim_paths(trusted.groups_claims))
-    if trusted.tenant_claims is not None:
-        dialect = replace(dialect, tenant_claims=claim_paths(trusted.tenant_claims))
-    takes_permissions = dialect.has_permissions or not any(table.has_permissions for table in allowed)
-    if trusted.permissions_claims and takes_permissions:  # an empty list is a fault of its own and makes no others
-        dialect = replace(dialect, permissions_claims=claim_paths(trusted.permissions_claims))
-    return dialect
 
 
 def _resolve_algorithms(trusted: TrustedIssuer, dialects: tuple[Dialect, ...]) -> tuple[frozenset[str], list[str]]:

@@ -6,7 +6,9 @@ from typing import Protocol
 
 from .errors import Refused
 from .observe import Observer, RequestDecision
-from .policy import NOTHING_CHECKED, Access, AccessRequest, Decision, Policy, Term, conclude
+from .policy import Access, AccessRequest, Decision, Policy
+from .policy.core import NOTHING_CHECKED, Answers
+from .policy.decision import conclude
 from .token import AccessToken
 
 __all__ = ["Destination", "Observation"]
@@ -55,7 +57,7 @@ class Observation:
         self._method = method
         self._destination = destination
         self._token = token
-        self._pending: tuple[Access, AccessRequest | None, frozenset[Term], bool] | None = None
+        self._pending: tuple[Access, AccessRequest | None, Answers, bool] | None = None
         self._latest: Refused | None = None
         self._is_settled = False
 
@@ -85,7 +87,7 @@ class Observation:
         self,
         access: Access,
         request: AccessRequest | None,
-        held: frozenset[Term] = NOTHING_CHECKED,
+        held: Answers = NOTHING_CHECKED,
         *,
         is_covered: bool = False,
     ) -> None:
@@ -103,7 +105,7 @@ class Observation:
         self,
         access: Access,
         request: AccessRequest | None,
-        held: frozenset[Term] = NOTHING_CHECKED,
+        held: Answers = NOTHING_CHECKED,
         *,
         is_covered: bool = False,
     ) -> None:
@@ -147,7 +149,7 @@ class Observation:
         self._destination, self._token = NOWHERE, None
         self._pending = self._latest = None
 
-    def _explained(self, access: Access, request: AccessRequest | None, held: frozenset[Term]) -> Decision | None:
+    def _explained(self, access: Access, request: AccessRequest | None, held: Answers) -> Decision | None:
         """Return a policy's own answer, if somebody reads it."""
         if request is None or not isinstance(access, Policy) or not self.wants_detail:
             return None

@@ -13,7 +13,8 @@ from .errors import ConfigurationError
 from .issuers import TrustedIssuer
 from .metadata import ProtectedResource
 from .place import TokenUse
-from .policy import Access, ClaimTerm, Kind, Policy, Term
+from .policy import Access, Kind, Policy, Term
+from .policy.claims import ClaimTerm
 from .public_paths import PublicPaths
 from .routes import FASTAPI_DOCS, Node, RouteMap, router_of
 from .routes.frameworks import wrappers
@@ -81,8 +82,8 @@ def check_policies(accesses: Iterable[Access], issuers: Sequence[TrustedIssuer])
 
 def _term_faults(term: Term, issuers: Sequence[TrustedIssuer]) -> Iterator[str]:
     names = {issuer.issuer for issuer in issuers}
-    if any(term.lacks_issuer(issuer.trust(among_several=len(names) > 1)) for issuer in issuers):
-        more = ", or limit every issuer to its own with tenants=" if term.kind is Kind.TENANT else ""
+    if any(term.lacks_issuer(issuer.trust(issuers)) for issuer in issuers):
+        more = ", or limit every issuer to tenants of its own with tenants=" if term.kind is Kind.TENANT else ""
         yield f"{term!r}: several issuers are trusted, and each may give this name; add issuer=…{more}"
     if term.issuer is not None and term.issuer not in names:
         yield f"{term!r}: issuer= names none that is trusted here; write its `iss` to the letter"

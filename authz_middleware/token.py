@@ -77,6 +77,11 @@ class GrantSet:
     entitlements: frozenset[str] = frozenset()
     rule: GrantRule
 
+    @property
+    def is_void(self) -> bool:
+        """Whether the row that was applied lets nothing count, whatever the scopes."""
+        return self.rule in {GrantRule.NONE_PERMISSIONS_ABSENT, GrantRule.NONE_RBAC_OFF}
+
     def __contains__(self, value: object) -> bool:
         return isinstance(value, str) and value in self.effective
 
@@ -94,19 +99,29 @@ class GrantSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuerTrust:
-    """What the application trusted a token's issuer with when it was accepted. Policies ask it.
+    """What the application trusted a token's issuer with when it was accepted. Policies ask it, and say why by it.
 
     Attributes:
         among_several: whether other issuers are trusted, too: then each of them may give the same names.
-        tenants_listed: whether the issuer is trusted for certain tenants only (`tenants=`).
+        tenants_listed: whether it is trusted for certain tenants only (`tenants=`), for which no other issuer is.
         grantable: the grants it may assert (`grants=`); None: any.
         grant_claims: the claims that grants were read from, as paths.
+        unread: the kinds of grants that no claim is read for.
+        permissions_setting: what makes the issuer write permissions, for people; None: that is not known.
+        permissions_dialect: the dialect that is like the token's, but has permissions; None: there is none.
     """
 
     among_several: bool = False
     tenants_listed: bool = False
     grantable: frozenset[str] | None = None
     grant_claims: frozenset[tuple[str, ...]] = frozenset()
+    unread: frozenset[Source] = frozenset()
+    permissions_setting: str | None = None
+    permissions_dialect: str | None = None
+
+    def may_grant(self, value: str) -> bool:
+        """Tell whether the issuer may assert a grant."""
+        return self.grantable is None or value in self.grantable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

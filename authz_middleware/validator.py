@@ -74,6 +74,7 @@ class AccessTokenValidator:
         self._clock = clock
         self._keys = Keyring(self.issuers)
         self._by_audience = {(i.issuer, audience): i for i in self.issuers for audience in i.settings.audiences}
+        self._trust = {issuer: issuer.trust(self.issuers) for issuer in self.issuers}
         self._by_issuer: dict[str, list[Dialect]] = {}
         for issuer in self.issuers:
             self._by_issuer.setdefault(issuer.issuer, []).extend(issuer.settings.dialects)
@@ -150,7 +151,7 @@ class AccessTokenValidator:
                 identity,
                 trusted.settings.clients,
                 rbac_enforced=trusted.rbac_enforced,
-                trust=trusted.trust(among_several=len(self._by_issuer) > 1),
+                trust=self._trust[trusted],
             )
         except Refused as refused:
             refused.issuer = trusted.issuer  # how far validation came, for whoever operates this

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import enum
 import functools
+import gc
 import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
@@ -25,10 +29,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from authz_middleware import AccessToken, ConfigurationError, authenticated, authorize, policy, public, requires
+from authz_middleware.audit import RouteTable, compare, route_table
 from authz_middleware.errors import InsufficientScope
-from authz_middleware.policy import TokenRequest, decide, run_checks, run_checks_now
+from authz_middleware.policy import TokenRequest, decide
 from authz_middleware.policy import running as running_room
-from authz_middleware.policy.checks import MAX_SECONDS
+from authz_middleware.policy.checks import MAX_SECONDS, CheckTerm
+from authz_middleware.policy.running import run_checks, run_checks_now
 from authz_middleware.testing import LocalIssuer, as_caller
 
 from .apps import (
@@ -106,6 +112,11 @@ def is_met(asked: policy.Policy, request: policy.AccessRequest = REQUEST) -> boo
     return decision.allowed
 
 
+async def holding(asked: policy.Policy) -> list[policy.Term]:
+    """Return the checks that answered True."""
+    return [term for term, answer in (await run_checks(asked, REQUEST)).items() if answer]
+
+
 def is_met_now(asked: policy.Policy, request: policy.AccessRequest = REQUEST) -> bool:
     """Decide where nothing can be awaited."""
     return asked.allows(request, run_checks_now(asked, request))
@@ -129,20 +140,72 @@ def coroutine() -> Any:
 
 @pytest.mark.parametrize(
     "answer",
-    [None, 1, 0, "yes", "", "True", [], [True], object(), 1.0, b"yes", NotImplemented, type, coroutine],
+    [None, 1, 0, "yes", "", "True", [], [True], object(), 1.0, b"yes", NotImplemented, type],
     ids=repr,
 )
 def test_whatever_is_no_bool_refuses(answer: Any, lines: Lines) -> None:  # noqa: F811 - the fixture
     for number, way in enumerate((is_met, is_met, is_met_now)):
-        value = answer() if answer is coroutine else answer
-        asked = answering(value)[number % 2]
+        asked = answering(answer)[number % 2]
         assert not way(asked)
-        if answer is not coroutine:  # a second question would be asked of one that was closed
-            assert not way(asked & "x")
+        assert not way(asked & "x")
     assert all(
-        line.endswith(f"returned a {type(value).__name__} where a bool is due") for line in lines.at(logging.WARNING)
+        line.endswith(f"returned a {type(answer).__name__} where a bool is due") for line in lines.at(logging.WARNING)
     )
     assert len(lines.at(logging.WARNING)) >= 3
+
+
+def test_an_answer_that_is_awaited_is_awaited_once(lines: Lines) -> None:  # noqa: F811
+    """What is left of it is closed: a coroutine that nobody awaits would be complained of."""
+    assert not is_met(answering(coroutine())[1])
+    assert lines.at(logging.WARNING)[0].endswith("returned a coroutine where a bool is due")
+
+
+async def owns(request: policy.AccessRequest, table: str) -> bool:
+    await asyncio.sleep(0)
+    return request.headers["x-owner"] == "yes" and table == "orders"
+
+
+@dataclass
+class Later:
+    """What can be awaited and is no coroutine."""
+
+    answer: bool = True
+
+    def __await__(self) -> Any:
+        yield from asyncio.sleep(0).__await__()
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("function", "met"),
+    [
+        (lambda request: owns(request, "orders"), True),
+        (lambda request: owns(request, "customers"), False),
+        (lambda request: Later(), True),
+        (lambda request: Later(False), False),
+    ],
+)
+def test_what_a_sync_function_returns_to_be_awaited_is_awaited(
+    function: Asks,
+    met: bool,
+    lines: Lines,  # noqa: F811
+) -> None:
+    assert is_met(check(function)) is met
+    assert is_met(check(function) & "x") is met
+    assert not lines.at(logging.WARNING)
+    assert run_checks_now(check(function), REQUEST) == {check(function): None}
+    assert lines.at(logging.WARNING) == [
+        f"check {__name__}:{function.__qualname__} is async, and nothing can be awaited where it is asked"
+    ]
+
+
+def test_what_is_awaited_counts_into_its_time(lines: Lines) -> None:  # noqa: F811
+    async def hangs() -> bool:
+        await asyncio.Event().wait()
+        raise NotImplementedError
+
+    assert not is_met(check(lambda _: hangs(), seconds=0.05))
+    assert [line.rpartition(" ")[2] for line in lines.at(logging.WARNING)] == ["TimeoutError"] * 2
 
 
 class SecretError(Exception):
@@ -196,6 +259,8 @@ def test_the_end_of_the_request_passes_through() -> None:
             try:
                 await asyncio.Event().wait()
             finally:
+                for _ in range(9):
+                    await asyncio.sleep(0)  # cleaning up may take a while, such as closing a connection
                 kept.set()
             raise NotImplementedError
 
@@ -225,7 +290,7 @@ def test_what_hangs_refuses_when_its_time_is_over(lines: Lines) -> None:  # noqa
 
     async def test() -> None:
         for function in (later, now):
-            assert not await run_checks(check(function, seconds=0.01), REQUEST)
+            assert not await holding(check(function, seconds=0.01))
         go_on.set()
 
     asyncio.run(test())
@@ -233,25 +298,165 @@ def test_what_hangs_refuses_when_its_time_is_over(lines: Lines) -> None:  # noqa
 
 
 def test_an_answer_that_comes_too_late_is_none(lines: Lines) -> None:  # noqa: F811
-    async def insists(request: policy.AccessRequest) -> bool:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            return True
-        raise NotImplementedError
-
     async def blocks(request: policy.AccessRequest) -> bool:
         return True
 
     def now(request: policy.AccessRequest) -> bool:
         return True
 
-    assert not is_met(check(insists, seconds=0.01))
     assert not is_met(check(blocks, seconds=1e-12))
     assert not is_met_now(check(now, seconds=1e-12))
-    assert set(lines.at(logging.WARNING)) == {
-        f"check {__name__}:{function.__qualname__} took longer than its time" for function in (insists, blocks, now)
-    }
+    late, _, hanging = lines.at(logging.WARNING)
+    assert late == f"check {__name__}:{blocks.__qualname__} took longer than its time"
+    assert hanging.startswith(f"check {__name__}:{now.__qualname__} ")  # whether it hung is a race
+
+
+def test_an_answer_that_is_there_when_it_is_asked_for_may_be_late_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+    lines: Lines,  # noqa: F811
+) -> None:
+    """The clock goes on while the waiting thread waits to be woken."""
+    times = iter([0.0, 9.0])
+    monkeypatch.setattr(running_room, "time", SimpleNamespace(monotonic=lambda: next(times)))
+
+    def now(request: policy.AccessRequest) -> bool:
+        return True
+
+    assert not running_room._run_now(CheckTerm(now, 5.0), REQUEST)
+    assert lines.at(logging.WARNING) == [f"check {__name__}:{now.__qualname__} took longer than its time"]
+
+
+def test_who_does_not_heed_its_cancellation_is_not_waited_for(lines: Lines) -> None:  # noqa: F811
+    async def test() -> None:
+        go_on, heard, told = asyncio.Event(), Calls(), Calls()
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: told.note(str(about)))
+
+        async def insists(request: policy.AccessRequest) -> bool:
+            while not go_on.is_set():
+                try:
+                    await go_on.wait()
+                except asyncio.CancelledError:
+                    heard.note()
+            raise SecretError("a secret")
+
+        assert not await holding(check(insists, seconds=0.01))
+        assert len(running_room._abandoned) == 1
+        go_on.set()
+        await asyncio.wait(set(running_room._abandoned))
+        await asyncio.sleep(0)
+        assert (heard.names, running_room._abandoned) == (["handler"], set())
+        gc.collect()
+        assert not told  # of an error nobody looks at, asyncio would log the text
+
+    asyncio.run(test())
+    assert [line.rpartition(" ")[2] for line in lines.at(logging.WARNING)] == ["TimeoutError"]
+
+
+def test_tasks_that_nobody_waits_for_any_more_are_not_piled_up(
+    lines: Lines,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running_room, "MAX_HANGING", 2)
+
+    async def test() -> None:
+        go_on, begun = asyncio.Event(), Calls()
+
+        async def insists(request: policy.AccessRequest) -> bool:
+            begun.note()
+            while not go_on.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await go_on.wait()
+            return True
+
+        for _ in range(4):
+            assert not await holding(check(insists, seconds=0.01))
+        assert len(begun.names) == 2
+        go_on.set()
+        await asyncio.wait(set(running_room._abandoned))
+        assert await holding(check(insists))
+
+    asyncio.run(test())
+    reasons = [line.rpartition(" ")[2] for line in lines.at(logging.WARNING)]
+    assert reasons == ["TimeoutError"] * 2 + ["TooManyHanging"] * 2
+
+
+def test_the_end_of_the_request_waits_for_no_check_beyond_its_time() -> None:
+    async def test() -> None:
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def insists(request: policy.AccessRequest) -> bool:
+            begun.set()
+            while not go_on.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await go_on.wait()
+            return True
+
+        asking = asyncio.ensure_future(run_checks(check(insists, seconds=0.05), REQUEST))
+        await begun.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        assert len(running_room._abandoned) == 1
+        go_on.set()
+        await asyncio.wait(set(running_room._abandoned))
+
+    asyncio.run(test())
+
+
+def test_a_request_that_ends_as_its_check_does_ends() -> None:
+    async def test() -> None:
+        asked: list[asyncio.Task[Any]] = []
+
+        async def ends(request: policy.AccessRequest) -> bool:
+            asked[0].cancel()
+            return True
+
+        asked.append(asyncio.ensure_future(run_checks(check(ends), REQUEST)))
+        with pytest.raises(asyncio.CancelledError):
+            await asked[0]
+
+    asyncio.run(test())
+
+
+def test_what_hangs_where_nothing_can_be_awaited_refuses_when_its_time_is_over(lines: Lines) -> None:  # noqa: F811
+    go_on = threading.Event()
+
+    def hangs(request: policy.AccessRequest) -> bool:
+        go_on.wait()
+        return True
+
+    assert not is_met_now(check(hangs, seconds=0.01))
+    go_on.set()
+    assert [line.rpartition(" ")[2] for line in lines.at(logging.WARNING)] == ["TimeoutError"]
+
+
+def test_no_more_threads_are_held_where_nothing_can_be_awaited(
+    lines: Lines,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(running_room, "_threads", threading.BoundedSemaphore(1))
+    go_on, begun = threading.Event(), Calls()
+
+    def hangs(request: policy.AccessRequest) -> bool:
+        begun.note()
+        go_on.wait()
+        return True
+
+    assert not any(is_met_now(check(hangs, seconds=0.5)) for _ in range(2))
+    go_on.set()
+    assert running_room._threads.acquire(timeout=30)
+    assert len(begun.names) == 1
+    reasons = [line.rpartition(" ")[2] for line in lines.at(logging.WARNING)]
+    assert reasons == ["TimeoutError", "TooManyHanging"]
+
+
+@pytest.mark.parametrize("way", [is_met, is_met_now])
+def test_a_check_sees_the_context_variables_of_who_asks(way: Callable[[policy.Policy], bool]) -> None:
+    reset = WHO.set("the request's")
+    try:
+        assert way(check(lambda _: WHO.get() == "the request's"))
+    finally:
+        WHO.reset(reset)
 
 
 def test_threads_that_nobody_waits_for_any_more_are_not_piled_up(
@@ -268,13 +473,13 @@ def test_threads_that_nobody_waits_for_any_more_are_not_piled_up(
 
     async def test() -> None:
         asked = [check(hangs, seconds=0.5) for _ in range(8)]  # time enough to begin, on a busy machine too
-        assert [await run_checks(each, REQUEST) for each in asked] == [frozenset()] * 8
+        assert [await holding(each) for each in asked] == [[]] * 8
         go_on.set()
 
     asyncio.run(test())
     assert len(begun.names) == 3
     reasons = [line.rpartition(" ")[2] for line in lines.at(logging.WARNING)]
-    assert reasons == ["TimeoutError"] * 3 + ["TooManyThreads"] * 5
+    assert reasons == ["TimeoutError"] * 3 + ["TooManyHanging"] * 5
     places = running_room._threads
     assert all(places.acquire(timeout=30) for _ in range(3))  # they have ended, and their places are free
     places.release(3)
@@ -286,19 +491,19 @@ def test_more_checks_than_threads_wait_for_their_turn(monkeypatch: pytest.Monkey
     monkeypatch.setattr(running_room, "_threads", threading.BoundedSemaphore(2))
     owns = Owns()
 
-    async def test() -> list[frozenset[Any]]:
-        return await asyncio.gather(*(run_checks(check(owns.now), REQUEST) for _ in range(20)))
+    async def test() -> list[list[policy.Term]]:
+        return await asyncio.gather(*(holding(check(owns.now)) for _ in range(20)))
 
     assert all(asyncio.run(test()))
     assert len(owns.asked) == 20
 
 
 def test_a_check_finds_a_thread_although_handlers_hold_all_of_theirs() -> None:
-    async def test() -> frozenset[policy.Term]:
+    async def test() -> list[policy.Term]:
         handlers = current_default_thread_limiter()
         handlers.total_tokens = 1
         await handlers.acquire()
-        return await run_checks(check(Owns().now, seconds=1), REQUEST)
+        return await holding(check(Owns().now, seconds=1))
 
     assert asyncio.run(test())
 
@@ -357,17 +562,52 @@ def test_functions_of_every_kind(function: Asks) -> None:
     assert is_met(check(function))
 
 
+def grants_of(*arguments: object, last: object = None) -> bool:
+    raise NotImplementedError
+
+
+def unmerged() -> Any:
+    """Return a partial of a partial that functools does not merge into one, because it has an attribute."""
+    inner: Any = functools.partial(grants_of, 1)
+    inner.note = "kept"
+    return functools.partial(inner, 2, last=3)
+
+
+class Member(enum.StrEnum):
+    ADMIN = "admin"
+
+
+class Level(enum.IntEnum):
+    HIGH = 3
+
+
 @pytest.mark.parametrize(
     ("function", "text"),
     [
         (Engine(), "check(Engine)"),
         (LateEngine().asks, "check(LateEngine.asks)"),
-        (functools.partial(LateEngine().asks, table="x"), "check(LateEngine.asks)"),
         (functools.partial(Engine()), "check(Engine)"),
+        (functools.partial(LateEngine().asks, table="x"), "check(partial(LateEngine.asks, table='x'))"),
+        (functools.partial(grants_of, "a:b", 7, True), "check(partial(grants_of, 'a:b', 7, True))"),
+        (functools.partial(grants_of, None, 1.5, object()), "check(partial(grants_of, None, …, …))"),
+        (functools.partial(grants_of, Member.ADMIN, Level.HIGH, ["a"]), "check(partial(grants_of, 'admin', 3, …))"),
+        (unmerged(), "check(partial(grants_of, 1, 2, last=3))"),
     ],
 )
 def test_a_check_reads_as_its_function_is_called(function: Asks, text: str) -> None:
     assert repr(check(function)) == text
+    assert check(function).value == f"{__name__}:{text[6:-1]}"  # type: ignore[attr-defined]
+
+
+def test_checks_with_other_arguments_are_told_apart_where_tables_are_compared() -> None:
+    def table(asked: policy.Policy) -> RouteTable:
+        return route_table(starlette_app(ISSUER, Route("/", requires(asked)(endpoint))))
+
+    admin, clerk = (check(functools.partial(grants_of, "a:b", 1, name)) for name in ("admin", "clerk"))
+    kept = RouteTable.from_json(table(admin).to_json())
+    assert [change.entry.path for change in compare(kept, table(clerk)).changes] == ["/"]
+    assert not compare(kept, table(admin)).changes
+    assert kept.entries[0].policy == repr(admin)
 
 
 def test_two_functions_of_one_name_are_told_apart_by_their_modules() -> None:
@@ -415,6 +655,20 @@ def test_equal_functions_make_equal_checks() -> None:
     assert check(owns.now) != check(owns.later)
     assert check(owns.now) != check(owns.now, seconds=1)
     assert check(lambda _: True) != check(lambda _: True)
+
+
+def test_a_check_changes_no_path_parameters(issuer: LocalIssuer) -> None:
+    def rewrites(request: policy.AccessRequest) -> bool:
+        with contextlib.suppress(TypeError):
+            request.path_params["number"] = "8"  # type: ignore[index]  # that is the test
+        return True
+
+    @requires(check(rewrites))
+    async def handler(request: Request) -> Response:
+        return PlainTextResponse(request.path_params["number"])
+
+    app = client(starlette_app(issuer, Route("/{number}", handler)))
+    expect_ok(app.get("/7", headers=issuer.headers()), "7")
 
 
 # --- what a check is given --------------------------------------------------------------------------------------------

@@ -406,7 +406,7 @@ def test_two_statements_say_both() -> None:
         (requires("a", "b"), policy.any_of("a") & "b"),
         (requires(policy.scope("a") | policy.permission("b")), policy.scope("a") | policy.permission("b")),
         (requires_scopes("a", "b"), policy.scope("a") & policy.scope("b")),
-        (requires_permissions("a", "two words"), policy.permission("a") & policy.permission("two words")),
+        (requires_permissions("a", "b"), policy.permission("a") & policy.permission("b")),
         (requires_scopes("openid"), policy.scope("openid")),
     ],
 )

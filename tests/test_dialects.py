@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authz_middleware import AccessToken, AccessTokenValidator, TrustedIssuer
+from authz_middleware import AccessToken, AccessTokenValidator, ConfigurationError, TrustedIssuer
 from authz_middleware.dialects import ACCESS_TOKEN, AUTH0, DIALECTS, RFC9068, Dialect
 from authz_middleware.errors import Code, InvalidToken, Reason
 from authz_middleware.testing import SigningKey
@@ -501,3 +501,77 @@ def test_claims_a_dialect_does_not_define_are_never_read() -> None:
     token = ISSUER.sign({**claims, "scopes": ["admin"], "permission": ["admin"]})
     assert accepted(token, DEFAULT).grants.effective == {"read"}
     assert {grant.value for grant in accepted(token).grants} == {"read"}
+
+
+# --- tables of one's own ----------------------------------------------------------------------------------------------
+
+PATHS = 'a tuple of paths, (("a",), ("b", "c"), …)'
+SET = 'frozenset({"a", …})'
+TEXT = "a string that is not empty"
+TYPES = 'types are lower case and without application/, such as frozenset({"at+jwt"})'
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        *(
+            ({name: value}, f"{name} is {TEXT}")
+            for name in ("name", "client_claim", "scope_claim")
+            for value in ("", 5)
+        ),
+        *(({"machine_grant_type": value}, f"machine_grant_type is {TEXT}, or None") for value in ("", 5)),
+        *(
+            ({name: value}, f"{name} is {PATHS}")
+            for name in ("permissions_claims", "roles_claims", "groups_claims", "tenant_claims")
+            for value in ("mine", ("mine",), [("mine",)], (("mine",), "more"), ((),), (("",),), (("a", 1),), None)
+        ),
+        *(
+            ({name: value}, f"{name} is {SET}")
+            for name in ("types", "required_claims", "machine_profiles", "id_token_marks")
+            for value in ({"a"}, "a", ("a",), frozenset({""}), frozenset({1}), None)
+        ),
+        *(({"algorithms": value}, f"algorithms is {SET}, or None") for value in ({"RS256"}, ["RS256"], frozenset({1}))),
+        *(
+            ({name: value}, f'{name} is ("a", …)')
+            for name in ("other_client_claims", "machine_subject_suffixes", "third_party_prefixes")
+            for value in ("azp", ["azp"], (1,), None)
+        ),
+        *(({"client_is_no_audience": value}, "client_is_no_audience is True or False") for value in (1, None, "yes")),
+        *(
+            (
+                {"types": frozenset({value})},
+                'types are lower case and without application/, such as frozenset({"at+jwt"})',
+            )
+            for value in ("JWT", "At+jwt", "application/at+jwt")
+        ),
+        *(
+            (change, "nothing inside act is ever a grant or a tenant (RFC 8693 section 4.1); name another claim")
+            for change in (
+                {"scope_claim": "act"},
+                {"permissions_claims": (("act", "permissions"),)},
+                {"roles_claims": (("mine",), ("act", "roles"))},
+                {"groups_claims": (("act",),)},
+                {"tenant_claims": (("act", "org"),)},
+            )
+        ),
+        (
+            {"permissions_claims": (("scope",),)},
+            "the claim scope cannot hold scopes and permissions at once; name another one for either",
+        ),
+        (
+            {"roles_claims": (("a", "b"),), "groups_claims": (("c",), ("a", "b"))},
+            "the claim a.b cannot hold roles and groups at once; name another one for either",
+        ),
+    ],
+    ids=str,
+)
+def test_a_table_that_cannot_be_meant_says_what_to_write(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        replace(RFC9068, **change)
+    assert error.value.faults == (f"Dialect: {says}",)
+
+
+def test_every_fault_of_a_table_is_reported_at_once() -> None:
+    with pytest.raises(ConfigurationError) as error:
+        replace(RFC9068, name="", types={"JWT"}, roles_claims=("roles",))  # type: ignore[arg-type]
+    assert [fault.split()[1] for fault in error.value.faults] == ["name", "types", "roles_claims"]

@@ -383,7 +383,7 @@ def test_rbac_is_stated_with_a_boolean(value: Any) -> None:
     assert fault(rbac_enforced=value) == "TrustedIssuer: rbac_enforced is True, False or left out"
 
 
-@pytest.mark.parametrize("name", ["roles_claims", "permissions_claims", "tenant_claims"])
+@pytest.mark.parametrize("name", ["roles_claims", "groups_claims", "permissions_claims", "tenant_claims"])
 @pytest.mark.parametrize(
     "value", ["", (), ("",), ("a", 1), 5, ["a", ""], [None], [["a"]], {"a": 1}, b"a", [()], True, []]
 )
@@ -392,6 +392,43 @@ def test_claim_names(name: str, value: Any) -> None:
         f"TrustedIssuer: {name} takes a claim name, a tuple as path, or a list of these, "
         'such as "https://acme.example/roles"'
     )
+
+
+@pytest.mark.parametrize("name", ["roles_claims", "groups_claims", "permissions_claims", "tenant_claims"])
+@pytest.mark.parametrize("value", ["act", ("act",), ("act", "roles"), ["mine", ("act", "act", "roles")]])
+@pytest.mark.parametrize("dialects", [["rfc9068"], AUTH0])
+def test_nothing_inside_act_is_a_grant(name: str, value: Any, dialects: Any) -> None:
+    assert fault(dialects=dialects, **{name: value}) == (
+        f"TrustedIssuer: {name}: nothing inside act is ever a grant (RFC 8693 section 4.1); name another claim"
+    )
+
+
+def test_names_that_look_like_it_are_others() -> None:
+    paths: list[Any] = ["actors", ("ACT", "roles"), ("mine", "act"), "act.roles"]
+    assert TrustedIssuer(**GOOD, roles_claims=paths).settings.dialects[0].roles_claims[0] == ("actors",)
+
+
+@pytest.mark.parametrize(
+    ("change", "path", "one", "other"),
+    [
+        ({"roles_claims": "scope"}, "scope", "scopes", "roles"),
+        ({"permissions_claims": ["mine", "scope"]}, "scope", "scopes", "permissions"),
+        ({"roles_claims": "mine", "groups_claims": "mine"}, "mine", "roles", "groups"),
+        ({"roles_claims": ("a", "b"), "groups_claims": ["mine", ("a", "b")]}, "a.b", "roles", "groups"),
+        ({"roles_claims": "mine", "permissions_claims": "mine"}, "mine", "permissions", "roles"),
+        ({"roles_claims": "permissions", "dialects": AUTH0}, "permissions", "permissions", "roles"),
+        ({"groups_claims": "scope", "dialects": AUTH0}, "scope", "scopes", "groups"),
+    ],
+)
+def test_one_claim_holds_grants_of_one_kind(change: dict[str, Any], path: str, one: str, other: str) -> None:
+    assert fault(**change) == (
+        f"TrustedIssuer: Dialect: the claim {path} cannot hold {one} and {other} at once; name another one for either"
+    )
+
+
+def test_where_a_dialect_has_no_permissions_their_claim_is_any_other() -> None:
+    TrustedIssuer(**GOOD, dialects=["access_token"], roles_claims="permissions")
+    TrustedIssuer(**GOOD, roles_claims="mine", tenant_claims="mine")  # a tenant is no grant
 
 
 # --- dialects -------------------------------------------------------------------------------------------------------
@@ -423,7 +460,7 @@ def test_dialects_must_differ(value: Any, one: str, other: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["roles_claims", "permissions_claims", "tenant_claims"])
+@pytest.mark.parametrize("name", ["roles_claims", "groups_claims", "permissions_claims", "tenant_claims"])
 def test_an_empty_list_of_claims_is_one_fault_whatever_the_dialects(name: str) -> None:
     assert fault(dialects=AUTH0, **{name: []}).startswith(f"TrustedIssuer: {name} takes a claim name")
 

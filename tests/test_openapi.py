@@ -253,7 +253,11 @@ def test_nothing_a_policy_compares_with_is_published() -> None:
 def test_a_policy_of_an_unknown_kind_is_not_shown_as_it_is_written() -> None:
     class Odd(policy.Policy):
         __slots__ = ()
-        alternatives = ((policy.GrantTerm(policy.Kind.SCOPE, "a"),),)
+        alternatives = policy.scope("a").alternatives
+        asks_request = has_checks = False
+
+        def allows(self, request: policy.AccessRequest, checked: object = None) -> bool:
+            raise NotImplementedError
 
         def __repr__(self) -> str:
             return "odd"

@@ -8,20 +8,37 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Security
 from starlette.applications import Starlette
+from starlette.endpoints import HTTPEndpoint
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Mount, Route, Router, WebSocketRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Route, Router, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-from authz_middleware import AuthzMiddleware, authenticated, policy, public, requires
+from authz_middleware import AuthzMiddleware, ConfigurationError, authenticated, policy, public, requires
+from authz_middleware.audit import route_table
 from authz_middleware.guard import Guard
 from authz_middleware.policy import AUTHENTICATED, PUBLIC
 from authz_middleware.routes import Found, RouteMap, find_router
+from authz_middleware.routes import map as map_room
 from authz_middleware.testing import LocalIssuer
 
-from .apps import Foreign, bare, endpoint, http_scope, websocket_scope
+from .apps import (
+    Foreign,
+    authz,
+    bare,
+    client,
+    endpoint,
+    expect_forbidden,
+    expect_missing,
+    http_scope,
+    starlette_app,
+    websocket_scope,
+)
+from .watching import Watch
 
 ROUTES = [
     Route("/open", public(endpoint)),
@@ -61,6 +78,112 @@ X = requires("x").access
 )
 def test_what_a_request_would_reach(path: str, found: Found | None) -> None:
     assert RouteMap.of(Router(ROUTES)).find(http_scope(path)) == found
+
+
+# --- what adds up -----------------------------------------------------------------------------------------------------
+
+
+def choice(prefix: str, number: int = 9) -> policy.Policy:
+    return policy.any_of(*(f"{prefix}{index}" for index in range(number)))
+
+
+class ByMethod(HTTPEndpoint):
+    @requires(choice("b", 64))
+    async def get(self, request: Request) -> Response:
+        raise NotImplementedError
+
+
+def mounted(around: policy.Policy, *routes: BaseRoute) -> Mount:
+    return Mount("/m", app=requires(around)(Starlette(routes=routes)))
+
+
+def test_mounts_and_routes_may_add_up_to_more_alternatives_than_one_policy(issuer: LocalIssuer) -> None:
+    watch = Watch()
+    app = starlette_app(issuer, mounted(choice("a"), Route("/b", requires(choice("b"))(endpoint))), on_decision=watch)
+    asked = client(app)
+    expect_missing(asked.get("/m/b"), "a0 b0")
+    expect_forbidden(
+        asked.get("/m/b", headers=issuer.headers(permissions=["a1"])),
+        "a1",
+        "b0",
+        required=[[f"a{one}", f"b{other}"] for one in range(9) for other in range(9)][:64],
+    )
+    assert asked.get("/m/b", headers=issuer.headers(permissions=["a1", "b8"])).status_code == 200
+    assert [(decision.route, repr(decision.policy)[:5]) for decision in watch.seen] == [
+        ("/m/b", "('a0'"),
+        ("/m/b", "'b0' "),
+        ("/m/b", "('a0'"),
+    ]
+    assert len(route_table(app).entries) == 1
+
+
+def test_a_router_s_dependencies_may_as_well(issuer: LocalIssuer) -> None:
+    app, router = FastAPI(), APIRouter(dependencies=[Security(requires(choice("a")))])
+    app.user_middleware.append(authz(issuer))
+
+    @router.get("/")
+    @requires(choice("b"))
+    async def handler() -> str:
+        return "ran"
+
+    app.include_router(router)
+    asked = client(app)
+    assert asked.get("/", headers=issuer.headers(permissions=["a1", "b1"])).json() == "ran"
+    assert asked.get("/", headers=issuer.headers(permissions=["a1"])).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("route", "where"),
+    [
+        (mounted(choice("a", 64) & choice("c", 1), Route("/b", requires(choice("b", 64))(endpoint))), None),
+        (mounted(choice("a", 64), Mount("/n", routes=[mounted(choice("b", 64))])), None),
+        (mounted(choice("a", 64), mounted(choice("b", 64), Route("/c", requires(choice("c", 2))(endpoint)))), "/m/m/c"),
+        (
+            mounted(choice("a", 64), mounted(choice("b", 64), Mount("/n", app=requires(choice("c", 2))(Foreign())))),
+            "/m/m/n/",
+        ),
+        (mounted(choice("a", 64), mounted(choice("c", 2), Route("/b", ByMethod))), "/m/m/b"),
+        (mounted(choice("a", 64), mounted(choice("b", 64), mounted(choice("c", 2), Route("/", bare)))), "/m/m/m"),
+    ],
+)
+def test_what_adds_up_to_too_much_is_an_error_that_names_the_route(route: Mount, where: str | None) -> None:
+    if where is None:
+        assert RouteMap.of(Router([route])).nodes
+        return
+    with pytest.raises(ConfigurationError) as error:
+        RouteMap.of(Router([route]))
+    assert error.value.faults == (
+        f"{where}: what is required adds up to more than 4,096 alternatives; require fewer, or decide part of it in "
+        "policy.check(…)",
+    )
+
+
+def test_what_stands_on_one_endpoint_is_an_error_that_names_it() -> None:
+    decorated = requires(choice("a", 64))(requires(choice("b", 64))(endpoint))
+    with pytest.raises(ConfigurationError, match=r"^endpoint: what is required adds up to more than 4,096"):
+        requires(choice("c", 2))(decorated)
+
+
+def test_what_adds_up_to_too_much_is_not_kept_quiet_where_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    route_map = RouteMap.of(Router(ROUTES))
+
+    def too_much(*_: object) -> None:
+        raise ConfigurationError("what is required adds up to too much")
+
+    monkeypatch.setattr(map_room, "add_up", too_much)
+    with pytest.raises(ConfigurationError, match="adds up to too much"):
+        route_map.find(http_scope("/x"))
+
+
+def test_what_adds_up_is_added_up_once() -> None:
+    """Whoever sends no credentials has it looked up with every request."""
+    route_map = RouteMap.of(Router([mounted(choice("a"), Route("/b", requires(choice("b"))(endpoint)))]))
+    found = [route_map.find(http_scope("/m/b")) for _ in range(2)]
+    assert all(one is not None for one in found)
+    assert len({id(one.access) for one in found if one is not None}) == 1
+
+
+# --- finding ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_method_that_does_not_match_reaches_nothing() -> None:

@@ -24,7 +24,8 @@ from authz_middleware import (
     policy,
     requires,
 )
-from authz_middleware.policy import Policy, TokenRequest, conclude
+from authz_middleware.policy import Policy, TokenRequest
+from authz_middleware.policy.decision import conclude
 from authz_middleware.testing import LocalIssuer
 
 from .apps import Foreign, client, expect_forbidden, expect_ok
@@ -230,10 +231,30 @@ def test_where_each_issuer_is_limited_to_its_tenants_a_tenant_names_no_issuer() 
         assert app.get(f"/{way}/org_1", headers=headers(THEIRS, org_id="org_1")).status_code == 401  # not let in at all
 
 
+@pytest.mark.parametrize("asked", [policy.tenant("org_1"), policy.tenant(policy.path_param("org"))])
+@pytest.mark.parametrize("theirs", [["org_1"], ["org_3", "org_2"]])
+def test_two_issuers_that_may_name_one_tenant_are_as_if_not_limited(asked: Policy, theirs: list[str]) -> None:
+    issuers = [trust(OURS, tenants=["org_1", "org_2"]), trust(THEIRS, tenants=theirs)]
+    app = app_of(Route("/{org}", requires(asked)(ran)), issuers=issuers)
+    with pytest.raises(ConfigurationError, match="tenants of its own with tenants=") as fault, client(app):
+        raise NotImplementedError
+    assert len(fault.value.faults) == 1
+    for issuer in (OURS, THEIRS):
+        token = accepted(issuer.token(org_id=theirs[-1]), *issuers)
+        assert not asked.allows(TokenRequest(token, {"org": theirs[-1]}))
+
+
+def test_two_settings_of_one_issuer_may_share_tenants() -> None:
+    other = replace(trust(OURS, tenants=["org_1"]), audience="https://other-api.test/")
+    issuers = [trust(OURS, tenants=["org_1"]), other, trust(THEIRS, tenants=["org_3"])]
+    app = client(app_of(Route("/{org}", requires(policy.tenant(policy.path_param("org")))(ran)), issuers=issuers))
+    expect_ok(app.get("/org_1", headers=OURS.headers(org_id="org_1")), "ran")
+
+
 def test_one_issuer_that_is_not_limited_could_name_any_tenant() -> None:
     issuers = [trust(OURS, tenants=["org_1"]), trust(THEIRS)]
     with (
-        pytest.raises(ConfigurationError, match="or limit every issuer to its own with tenants=") as fault,
+        pytest.raises(ConfigurationError, match="or limit every issuer to tenants of its own with tenants=") as fault,
         client(app_of(Route("/{org}", requires(TENANT)(ran)), issuers=issuers)),
     ):
         raise NotImplementedError
@@ -248,7 +269,7 @@ def test_one_issuer_that_is_not_limited_could_name_any_tenant() -> None:
     app = client(app_of(Route("/{org}", handler), issuers=issuers, on_decision=watch))
     expect_ok(app.get("/org_1", headers=headers(OURS)), "ran")
     assert app.get("/org_1", headers=headers(THEIRS)).status_code == 403
-    assert watch.seen[-1].why.endswith("so write issuer=, or limit each issuer to its own with tenants=")
+    assert watch.seen[-1].why.endswith("so write issuer=, or limit each issuer to tenants of its own with tenants=")
 
 
 # --- what an issuer may assert ----------------------------------------------------------------------------------------
@@ -290,7 +311,7 @@ def test_roles_and_groups_are_limited_too(make: Any) -> None:
     token = accepted(THEIRS.token(**WIDE), trust(THEIRS, grants=["a"]))
     assert make("a").allows(TokenRequest(token))
     assert not make("b").allows(TokenRequest(token))
-    assert conclude(make("b"), TokenRequest(token)).why.endswith("it is not among the grants= of its issuer")
+    assert conclude(make("b"), TokenRequest(token)).why.endswith("it is not among its grants=")
 
 
 def test_starlette_s_own_scopes_are_limited_too() -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast, final, get_args
 
 from ..errors import ConfigurationError
-from ..policy import AUTHENTICATED, PUBLIC, Access, AccessRequest, Policy, Public, Term, all_of, any_of, make_term
+from ..policy import AUTHENTICATED, PUBLIC, Access, AccessRequest, AnyOf, Policy, Public, Term, all_of
 from ..policy import Kind as TermKind
-from ..policy.core import GRANT_KINDS
+from ..policy.core import GRANT_KINDS, join, make_term
 from .entries import Kind, Protection, RouteEntry
 from .sources import Source, shown_file
 
@@ -108,7 +108,7 @@ def _read_access(access: object) -> Access | None:
         return None
     if access == "public":
         return PUBLIC
-    return any_of(*(_read_terms(terms) for terms in _typed(access, list)))
+    return join(AnyOf, [_read_terms(terms) for terms in _typed(access, list)])
 
 
 @final
@@ -121,7 +121,7 @@ class RecordedTerm(Term):
     issuer: str | None
 
     def __repr__(self) -> str:
-        return f"check({self.value.rpartition(':')[2]})" if self.kind is TermKind.CHECK else self.value
+        return f"check({self.value.partition(':')[2]})" if self.kind is TermKind.CHECK else self.value
 
     def holds(self, request: AccessRequest) -> bool:  # noqa: ARG002 - the shape of every term
         """Tell that nobody meets it."""

@@ -23,6 +23,8 @@ ACCESS_TOKEN = Dialect(
     machine_profiles=frozenset({"service", "ai_agent"}),
     third_party_prefixes=("tpc_",),
     algorithms=frozenset({"RS256", "PS256"}),
+    permissions_setting="RBAC and “Add Permissions in the Access Token” for this API at the authorization server",
+    permissions_dialect="access_token_authz",
 )
 
 RFC9068_PROFILE = replace(
@@ -33,6 +35,7 @@ RFC9068_PROFILE = replace(
     other_client_claims=("azp",),
     required_claims=frozenset({"jti"}),
     machine_grant_type=None,  # this profile writes no `gty`
+    permissions_dialect="rfc9068_profile_authz",
 )
 
 _PERMISSIONS = (("permissions",),)

@@ -140,7 +140,13 @@ def read_token(
             restriction=clients.restriction(client_id, dialect.third_party_prefixes, is_machine=is_machine),
             rbac_enforced=rbac_enforced,
         ),
-        trust=replace(trust, grant_claims=dialect.grant_claims),
+        trust=replace(
+            trust,
+            grant_claims=dialect.grant_claims,
+            unread=dialect.unread,
+            permissions_setting=dialect.permissions_setting,
+            permissions_dialect=dialect.permissions_dialect,
+        ),
     )
 
 

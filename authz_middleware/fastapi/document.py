@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from ..errors import ConfigurationError
 from ..keys import check_url
 from ..keys.discovery import CodeFlow
-from ..policy import is_scope_token
+from ..policy.decision import is_scope_token
 from .documentation import Documentation, DocumentSettings, installed_issuers
 from .schema import put_into
 

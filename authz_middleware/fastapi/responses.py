@@ -18,7 +18,8 @@ from ..errors import (
     Reason,
     Refused,
 )
-from ..policy import Policy, suggest
+from ..policy import Policy
+from ..policy.decision import suggest
 
 __all__ = ["PROBLEM", "forbidden", "unauthorized", "unavailable"]
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from .._arguments import collection_faults
 from ..errors import ConfigurationError
-from ..policy import is_scope_token
+from ..policy.decision import is_scope_token
 
 __all__ = ["swagger_ui"]
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..policy import Access, AllOf, AnyOf, ClaimTerm, Kind, Policy, Public, Term, is_scope_token
+from ..policy import Access, AllOf, AnyOf, Kind, Policy, Public, Term
+from ..policy.claims import ClaimTerm
 from ..policy.core import GRANT_KINDS
+from ..policy.decision import is_scope_token
 
 __all__ = ["describe_access", "scope_sets", "takes_any_token"]
 

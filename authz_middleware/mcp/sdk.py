@@ -20,7 +20,8 @@ from ..context import RequestContext
 from ..errors import Code, InsufficientScope, InvalidToken, MissingToken, Reason, Refused, Unavailable
 from ..observation import Observation
 from ..observe import Observer
-from ..policy import AUTHENTICATED, Access, Policy, all_of
+from ..policy import AUTHENTICATED, Access, AllOf, Policy
+from ..policy.core import compose
 from ..token import AccessToken
 from .tokens import AccessTokenVerifier, Attempt, attempt
 
@@ -66,7 +67,7 @@ class Authentication:
         return cls(
             bool(backends),
             verifier,
-            all_of(*required, name="required_scopes") if required else AUTHENTICATED,
+            compose(AllOf, "required_scopes", required) if required else AUTHENTICATED,
             Challenger(resource_metadata=None if metadata is None else str(metadata)),
         )
 

@@ -6,44 +6,23 @@ negation, so more grants never mean less access; what is absent satisfies nothin
 
 from __future__ import annotations
 
-from .callers import CallerTerm, IdentityTerm, client, machine, subject, tenant, user
-from .checks import CheckTerm, check
-from .claims import ClaimTerm, PathParam, claim, path_param
-from .core import (
-    AUTHENTICATED,
-    NOTHING_CHECKED,
-    PUBLIC,
-    Access,
-    AllOf,
-    AnyOf,
-    GrantTerm,
-    Kind,
-    Policy,
-    Public,
-    Term,
-    all_of,
-    any_of,
-    make_term,
-)
-from .decision import Decision, conclude, decide, is_scope_token, requestable, suggest
+from .access import PUBLIC, Access, Public
+from .callers import client, machine, subject, tenant, user
+from .checks import check
+from .claims import PathParam, claim, path_param
+from .core import AUTHENTICATED, AllOf, AnyOf, Kind, Policy, Term, all_of, any_of
+from .decision import Decision, decide, requestable
 from .grants import group, permission, role, scope
 from .request import AccessRequest, TokenRequest
-from .running import run_checks, run_checks_now
 
 __all__ = [
     "AUTHENTICATED",
-    "NOTHING_CHECKED",
     "PUBLIC",
     "Access",
     "AccessRequest",
     "AllOf",
     "AnyOf",
-    "CallerTerm",
-    "CheckTerm",
-    "ClaimTerm",
     "Decision",
-    "GrantTerm",
-    "IdentityTerm",
     "Kind",
     "PathParam",
     "Policy",
@@ -55,21 +34,15 @@ __all__ = [
     "check",
     "claim",
     "client",
-    "conclude",
     "decide",
     "group",
-    "is_scope_token",
     "machine",
-    "make_term",
     "path_param",
     "permission",
     "requestable",
     "role",
-    "run_checks",
-    "run_checks_now",
     "scope",
     "subject",
-    "suggest",
     "tenant",
     "user",
 ]

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, final
 
 from ..errors import ConfigurationError
-from .core import Kind, Policy, Term
+from .core import Answers, Kind, Policy, Term
 from .request import AccessRequest
 
 __all__ = ["CheckFunction", "CheckTerm", "check", "next_check"]
@@ -22,7 +22,7 @@ DEFAULT_SECONDS = 5.0
 MAX_SECONDS = 60.0
 
 CheckFunction = Callable[[AccessRequest], bool | Awaitable[bool]]
-"""A function of the application's own; sync ones run in a worker thread where the decision can wait for one."""
+"""A function of the application's own. A sync one runs in a thread; what it returns to be awaited, is."""
 
 
 @final
@@ -40,14 +40,14 @@ class CheckTerm(Term):
         object.__setattr__(self, "is_async", _is_async(self.function))
 
     def __repr__(self) -> str:
-        limit = "" if self.seconds == DEFAULT_SECONDS else f", seconds={self.seconds!r}"
-        return f"check({_named(self.function).__qualname__}{limit})"
+        seconds = int(self.seconds) if self.seconds.is_integer() else self.seconds
+        limit = "" if self.seconds == DEFAULT_SECONDS else f", seconds={seconds!r}"
+        return f"check({_written(self.function)}{limit})"
 
     @property
     def value(self) -> str:  # type: ignore[override]
-        """Module and name of the function: two of one name are not the same check."""
-        named = _named(self.function)
-        return f"{named.__module__}:{named.__qualname__}"
+        """Module and name of the function, with the plain arguments of a partial: what tells two checks apart."""
+        return f"{_named(self.function).__module__}:{_written(self.function)}"
 
     @property
     def asks_request(self) -> bool:
@@ -62,6 +62,10 @@ class CheckTerm(Term):
     def holds(self, request: AccessRequest) -> bool:  # noqa: ARG002 - the shape of every term
         """Tell that nothing was found out: nobody has run the function."""
         return False
+
+    def may_yet_hold(self, request: AccessRequest) -> bool:  # noqa: ARG002 - the shape of every term
+        """Tell that it may: beside what is lacking it was not asked."""
+        return True
 
 
 def check(function: CheckFunction, *, seconds: float = DEFAULT_SECONDS) -> Policy:
@@ -80,12 +84,12 @@ def check(function: CheckFunction, *, seconds: float = DEFAULT_SECONDS) -> Polic
             "check takes a function of one AccessRequest, plain or async, that returns a bool; "
             "write policy.check(owns_order)"
         )
-    return CheckTerm(function, seconds)
+    return CheckTerm(function, float(seconds))
 
 
-def next_check(policy: Policy, request: AccessRequest, answers: Mapping[Term, bool]) -> CheckTerm | None:
+def next_check(policy: Policy, request: AccessRequest, answers: Answers) -> CheckTerm | None:
     """Return the check whose answer is needed next; None if what is known decides."""
-    if policy.allows(request, frozenset(term for term, holds in answers.items() if holds)):
+    if policy.allows(request, answers):
         return None
     for terms in policy.alternatives:
         checks = [term for term in terms if isinstance(term, CheckTerm)]
@@ -105,6 +109,30 @@ def _named(function: object) -> Any:
     """Return what names a function: itself, or the class of an object that is called."""
     bare = _without_partials(function)
     return bare if getattr(bare, "__qualname__", None) else type(bare)
+
+
+def _written(function: object) -> str:
+    """Return a function as it is written: its name, and of a partial the arguments."""
+    arguments: list[str] = []
+    inner = function
+    while isinstance(inner, functools.partial):
+        named = (f"{name}={_plain(value)}" for name, value in inner.keywords.items())
+        arguments = [*map(_plain, inner.args), *named, *arguments]
+        inner = inner.func
+    name = str(_named(function).__qualname__)
+    return f"partial({', '.join([name, *arguments])})" if arguments else name
+
+
+def _plain(value: object) -> str:
+    """Return an argument as it is written, if that is short and says all; else an ellipsis."""
+    match value:
+        case None | bool():
+            return repr(value)
+        case str():
+            return str.__repr__(value)  # of an enumeration's member, the string it is
+        case int():
+            return int.__repr__(value)
+    return "…"
 
 
 def _is_async(function: CheckFunction) -> bool:

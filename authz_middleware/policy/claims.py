@@ -15,11 +15,13 @@ from typing import final
 from uuid import UUID
 
 from ..errors import ConfigurationError
-from .core import Kind, Policy, Term, check_issuer, issuer_words
+from .core import Kind, Policy, Term
+from .kinds import issuer_words
 from .patterns import MAX_MATCHED_LENGTH, compile_pattern
 from .request import AccessRequest
+from .slips import check_issuer
 
-__all__ = ["ClaimTerm", "PathParam", "claim", "operand_in", "path_param"]
+__all__ = ["ClaimTerm", "PathParam", "claim", "claim_at", "is_yet_unknown", "operand_in", "path_param"]
 
 GRANT_CLAIMS = {"scope": "scope", "scp": "scope", "permissions": "permission"}
 """Claims that carry grants, and the term that reads them by the rule for effective grants."""
@@ -44,6 +46,11 @@ class PathParam:
 def operand_in(request: AccessRequest, operand: object) -> object:
     """Return what a term compares with: the operand itself, or the path parameter it names."""
     return operand.value_in(request) if isinstance(operand, PathParam) else operand
+
+
+def is_yet_unknown(operand: object, request: AccessRequest) -> bool:
+    """Tell whether a term compares with a path parameter that the path, as far as it was routed, does not have."""
+    return isinstance(operand, PathParam) and operand.name not in request.path_params
 
 
 Scalar = str | int | float | bool
@@ -91,13 +98,17 @@ class ClaimTerm(Term):
         token = request.token
         if not self.is_about(request) or self.path in token.trust.grant_claims:
             return False
-        value = _claim_at(token.claims, self.path)
+        value = claim_at(token.claims, self.path)
         operand = operand_in(request, self.operand)
         if isinstance(operand, re.Pattern):
             return isinstance(value, str) and len(value) <= MAX_MATCHED_LENGTH and operand.fullmatch(value) is not None
         if self.operator == "contains":
             return isinstance(value, tuple | list) and any(_equal_as_json(item, operand) for item in value)
         return _equal_as_json(value, operand)
+
+    def may_yet_hold(self, request: AccessRequest) -> bool:
+        """Tell whether it is compared with a path parameter that is not known yet, as at a mount around the route."""
+        return is_yet_unknown(self.operand, request) and self.is_about(request)
 
 
 def path_param(name: str) -> PathParam:
@@ -108,7 +119,7 @@ def path_param(name: str) -> PathParam:
     """
     if not isinstance(name, str) or not name:
         raise ConfigurationError('path_param takes the name of a path parameter; write path_param("org")')
-    return PathParam(name)
+    return PathParam(str.__str__(name))  # of an enumeration's member, the string it is
 
 
 def claim(
@@ -148,7 +159,7 @@ def _check_path(name: object) -> tuple[str, ...]:
         )
     if path[0] == "act" and path != ("act", "sub"):  # RFC 8693 section 4.1: prior actors are for information only
         raise ConfigurationError('claim("act"): only the current actor counts; write claim(("act", "sub"), equals=…)')
-    return path
+    return tuple(map(str.__str__, path))
 
 
 def _check_operand(operator: str, operand: object) -> Scalar | PathParam:
@@ -160,13 +171,13 @@ def _check_operand(operator: str, operand: object) -> Scalar | PathParam:
         case int():
             return int(operand)
         case float() if isfinite(operand):
-            return float(operand)
+            return float(operand) + 0.0  # to JSON and to Python, -0.0 is 0.0
     raise ConfigurationError(
         f"claim: {operator} takes a string, a number, a boolean or path_param(…), not a {type(operand).__name__}"
     )
 
 
-def _claim_at(claims: Mapping[str, object], path: tuple[str, ...]) -> object:
+def claim_at(claims: Mapping[str, object], path: tuple[str, ...]) -> object:
     """Return the value at a path; None if there is none."""
     value: object = claims
     for name in path:

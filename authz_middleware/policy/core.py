@@ -6,65 +6,69 @@ There is no negation, so more grants never mean less access. Every grant term as
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import final
 
 from ..errors import ConfigurationError
 from ..token import OIDC_SCOPES, AccessToken, IssuerTrust, Source
-from .alternatives import simplify
-from .kinds import GRANT_KINDS, NAMED_BY_ISSUER, Kind
+from .alternatives import MAX_ALTERNATIVES, simplify
+from .kinds import GRANT_KINDS, NAMED_BY_ISSUER, Kind, issuer_words
 from .request import AccessRequest
-from .slips import PlainValue
+from .slips import PlainValue, check_grant, check_issuer, check_some
 
 __all__ = [
     "AUTHENTICATED",
     "GRANT_KINDS",
     "NOTHING_CHECKED",
-    "PUBLIC",
-    "Access",
     "AllOf",
+    "Answers",
     "AnyOf",
     "GrantTerm",
     "Kind",
     "Policy",
-    "Public",
     "Term",
     "all_of",
     "any_of",
-    "check_issuer",
-    "issuer_words",
+    "as_policy",
+    "compose",
+    "join",
     "make_term",
 ]
 
 
-NOTHING_CHECKED: frozenset[Term] = frozenset()
-"""The checks that hold where none was run."""
+Answers = Mapping["Term", bool | None]
+"""What checks answered that were asked; None: it could not be, since it has to be awaited where nothing can."""
+NOTHING_CHECKED: Answers = MappingProxyType({})
+"""The answers where no check was asked."""
 
 
 class Policy(PlainValue):
     """Base of every policy. Compose with `&` and `|`; Python's `and` and `or` cannot be overloaded and are refused.
 
-    `alternatives` is the policy as a choice of term lists: it is met when every term of one list holds. Two policies
-    are equal if they are written alike; the order of parts decides nothing but which of several ways is told first.
+    Two policies are equal if they are written alike; the order of parts decides nothing but which of several ways is
+    told first.
+
+    Attributes:
+        alternatives: the policy as a choice of term lists: it is met when every term of one list holds.
     """
 
     __slots__ = ()
     alternatives: tuple[tuple[Term, ...], ...]
 
     def __and__(self, other: object) -> Policy:
-        return all_of(self, other)
+        return compose(AllOf, "&", (self, other))
 
     def __or__(self, other: object) -> Policy:
-        return any_of(self, other)
+        return compose(AnyOf, "|", (self, other))
 
     def __rand__(self, other: object) -> Policy:
-        return all_of(other, self)
+        return compose(AllOf, "&", (other, self))
 
     def __ror__(self, other: object) -> Policy:
-        return any_of(other, self)
+        return compose(AnyOf, "|", (other, self))
 
     @property
     def terms(self) -> tuple[Term, ...]:
@@ -72,24 +76,21 @@ class Policy(PlainValue):
         return tuple(dict.fromkeys(term for terms in self.alternatives for term in terms))
 
     @property
+    @abstractmethod
     def asks_request(self) -> bool:
         """Whether the answer depends on more than the token: on path parameters, or on what a check looks at."""
-        return any(term.asks_request for terms in self.alternatives for term in terms)
+        ...
 
     @property
+    @abstractmethod
     def has_checks(self) -> bool:
         """Whether part of it is decided by a function of the application's own."""
-        return any(term.kind is Kind.CHECK for terms in self.alternatives for term in terms)
+        ...
 
-    def allows(self, request: AccessRequest, checked: frozenset[Term] = NOTHING_CHECKED) -> bool:
-        """Tell whether one alternative holds entirely. A `check` holds only if it is among those `checked`."""
-        for terms in self.alternatives:  # no nested generators: this is asked with every request
-            for term in terms:
-                if not (term.holds(request) or term in checked):
-                    break
-            else:
-                return True
-        return False
+    @abstractmethod
+    def allows(self, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> bool:
+        """Tell whether it is met. A `check` holds only if it was `checked`, and answered True."""
+        ...
 
 
 class Term(Policy):
@@ -135,14 +136,18 @@ class Term(Policy):
             return False
         return not (self.kind is Kind.TENANT and trust.tenants_listed)
 
-    def allows(self, request: AccessRequest, checked: frozenset[Term] = NOTHING_CHECKED) -> bool:
-        """Tell whether it holds. A `check` holds only if it is among those `checked`."""
-        return self.holds(request) or self in checked
+    def allows(self, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> bool:
+        """Tell whether it holds. A `check` holds only if it was `checked`, and answered True."""
+        return self.holds(request) or checked.get(self) is True
 
     @abstractmethod
     def holds(self, request: AccessRequest) -> bool:
         """Tell whether a request meets this term."""
         ...
+
+    def may_yet_hold(self, request: AccessRequest) -> bool:  # noqa: ARG002 - most terms ask what the token says
+        """Tell whether the request, as far as it is known, does not decide this yet."""
+        return False
 
     def is_about(self, request: AccessRequest) -> bool:
         """Tell whether the token's issuer is the one this term is about."""
@@ -203,13 +208,23 @@ class Composed(Policy):
     """What is made of parts. What every decision would ask of them is found out once."""
 
     parts: tuple[Policy, ...]
-    alternatives: tuple[tuple[Term, ...], ...]
+    alternatives: tuple[tuple[Term, ...], ...] = field(init=False, repr=False, compare=False)
     asks_request: bool = field(init=False, repr=False, compare=False)
     has_checks: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.parts, tuple) or not all(isinstance(part, Policy) for part in self.parts):
+            raise ConfigurationError(
+                f"{type(self).__name__} takes a tuple of policies; write policy.all_of(…) or policy.any_of(…)"
+            )
+        object.__setattr__(self, "alternatives", self._combine())
         for name in ("asks_request", "has_checks"):
             object.__setattr__(self, name, any(getattr(part, name) for part in self.parts))
+
+    @abstractmethod
+    def _combine(self) -> tuple[tuple[Term, ...], ...]:
+        """Return the alternatives, from those of the parts."""
+        ...
 
 
 @final
@@ -220,6 +235,19 @@ class AllOf(Composed):
     def __repr__(self) -> str:
         return " & ".join(f"({p!r})" if isinstance(p, AnyOf) else repr(p) for p in self.parts) or "authenticated"
 
+    def allows(self, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> bool:
+        """Tell whether every part is met."""
+        for part in self.parts:  # noqa: SIM110 - no generator: this is asked with every request
+            if not part.allows(request, checked):
+                return False
+        return True
+
+    def _combine(self) -> tuple[tuple[Term, ...], ...]:
+        alternatives: tuple[tuple[Term, ...], ...] = ((),)
+        for part in self.parts:  # simplified at every step, so that the product is refused before it explodes
+            alternatives = simplify(terms + more for terms in alternatives for more in part.alternatives)
+        return alternatives
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -229,94 +257,90 @@ class AnyOf(Composed):
     def __repr__(self) -> str:
         return " | ".join(f"({p!r})" if isinstance(p, AllOf) else repr(p) for p in self.parts)
 
+    def allows(self, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> bool:
+        """Tell whether one part is met."""
+        for part in self.parts:  # noqa: SIM110 - as above
+            if part.allows(request, checked):
+                return True
+        return False
 
-@final
-class Public:
-    """The access of a route that anybody may call; a value of its own, so that no policy can become it by mistake."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "public"
+    def _combine(self) -> tuple[tuple[Term, ...], ...]:
+        if not self.parts:
+            raise ConfigurationError("AnyOf without parts would refuse everybody; write policy.any_of(…)")
+        return simplify(terms for part in self.parts for terms in part.alternatives)
 
 
-AUTHENTICATED: Policy = AllOf((), ((),))
+AUTHENTICATED: Policy = AllOf(())
 """Any valid token, whatever it grants."""
-PUBLIC = Public()
-"""No token is needed."""
-Access = Policy | Public
-"""What a route states: a policy, or that it is public."""
 
 
 # --- making policies --------------------------------------------------------------------------------------------------
 
 
 def any_of(*parts: object) -> Policy:
-    """Require one of several policies; a string stands for a dialect-neutral grant, as in `requires("x")`."""
-    flat = _flatten(_as_policies("any_of", parts), AnyOf)
-    if len(flat) == 1:
-        return flat[0]
-    return AnyOf(flat, simplify(terms for part in flat for terms in part.alternatives))
+    """Require one of several policies; a string stands for a dialect-neutral grant, as in `requires("x")`.
+
+    Raises:
+        ConfigurationError: nothing required, what is no policy, or more than 64 alternatives.
+    """
+    return compose(AnyOf, "policy.any_of", parts)
 
 
-def all_of(*parts: object, name: str = "all_of") -> Policy:
-    """Require every one of several policies; a string stands for a dialect-neutral grant. `name` is for messages."""
-    flat = _flatten(_as_policies(name, parts), AllOf)
-    if len(flat) == 1:
-        return flat[0]
-    alternatives: tuple[tuple[Term, ...], ...] = ((),)
-    for part in flat:  # simplified at every step, so that the product is refused before it explodes
-        alternatives = simplify(terms + more for terms in alternatives for more in part.alternatives)
-    return AllOf(flat, alternatives)
+def all_of(*parts: object) -> Policy:
+    """Require every one of several policies; a string stands for a dialect-neutral grant.
+
+    Raises:
+        ConfigurationError: as `any_of`.
+    """
+    return compose(AllOf, "policy.all_of", parts)
+
+
+def compose(kind: type[AllOf | AnyOf], name: str, parts: Iterable[object]) -> Policy:
+    """Make one policy of what is written in one place. `name` is what the application wrote, for messages.
+
+    Raises:
+        ConfigurationError: as `any_of`.
+    """
+    composed = join(kind, _as_policies(name, tuple(parts)))
+    if len(composed.alternatives) > MAX_ALTERNATIVES:
+        raise ConfigurationError(
+            f"the policy has more than {MAX_ALTERNATIVES} alternatives; state part of it on the router or mount around "
+            "the route, which adds to it, or decide part of it in policy.check(…)"
+        )
+    return composed
+
+
+def as_policy(given: object, name: str) -> Policy:
+    """Return the policy that stands by itself: a string is a dialect-neutral grant. `name` as in `compose`.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    return given if isinstance(given, Policy) else make_term(Kind.GRANT, given, name)
+
+
+def join(kind: type[AllOf | AnyOf], policies: Iterable[Policy]) -> Policy:
+    """Make one policy of several that are written in different places.
+
+    Raises:
+        ConfigurationError: more than 4,096 alternatives.
+    """
+    flat = _flatten(policies, kind)
+    return flat[0] if len(flat) == 1 else kind(flat)
 
 
 def make_term(kind: Kind, value: object, name: str, issuer: object = None) -> GrantTerm:
     """Return a term, or refuse a value that cannot be meant. `name` is what the application wrote, for messages.
 
     Raises:
-        ConfigurationError: not a string, empty, a list of scopes in one string, or an OIDC scope that grants nothing.
+        ConfigurationError: see `check_grant`; or `issuer` is none.
     """
-    if isinstance(value, bool):
-        raise ConfigurationError(f"{name}: a comparison or `not` is no policy; compose with & and |")
-    if inspect.isroutine(value):
-        raise ConfigurationError(f'{name} was given a function; write {name}("read:orders"), with what it needs')
-    if not isinstance(value, str):
-        several = f'{name}("a", "b")' if kind is Kind.GRANT or "_" in name else f'{name}("a"), and several with & or |'
-        raise ConfigurationError(f"{name} takes strings, not a {type(value).__name__}; write {several}")
-    if not value.strip():
-        raise ConfigurationError(f'{name} was given an empty string; write {name}("read:orders")')
-    if " " in value and kind in {Kind.GRANT, Kind.SCOPE}:
-        raise ConfigurationError(
-            f"{name}({value!r}): no scope contains a space; write {name}({', '.join(map(repr, value.split()))}), "
-            f"or policy.permission({value!r}) for one permission with a space"
-        )
-    if value in OIDC_SCOPES and kind in {Kind.GRANT, Kind.PERMISSION}:
-        raise ConfigurationError(
-            f"{name}({value!r}): an OpenID Connect scope grants nothing on an API; "
-            f"write policy.scope({value!r}) to ask the scope claim alone"
-        )
-    plain = str.__str__(value)  # of an enumeration's member, the string it is
-    return GrantTerm(kind, plain, check_issuer(issuer, name))
-
-
-def check_issuer(issuer: object, name: str) -> str | None:
-    """Return the issuer a term is about, or refuse what is none."""
-    if issuer is not None and (not isinstance(issuer, str) or not issuer):
-        raise ConfigurationError(
-            f"{name}: issuer is the `iss` of one trusted issuer, such as https://acme.eu.auth0.com/"
-        )
-    return issuer
-
-
-def issuer_words(issuer: str | None) -> str:
-    """Return the argument of a term that names its issuer."""
-    return "" if issuer is None else f", issuer={issuer!r}"
+    return GrantTerm(kind, check_grant(kind, value, name), check_issuer(issuer, name))
 
 
 def _as_policies(name: str, parts: tuple[object, ...]) -> list[Policy]:
-    if not parts:
-        raise ConfigurationError(f'{name}() is empty and would decide nothing; write {name}("read:orders")')
-    return [part if isinstance(part, Policy) else make_term(Kind.GRANT, part, name) for part in parts]
+    check_some(name, parts)
+    return [as_policy(part, name) for part in parts]
 
 
 def _flatten(policies: Iterable[Policy], kind: type[AllOf | AnyOf]) -> tuple[Policy, ...]:

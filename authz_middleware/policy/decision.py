@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..token import Source
-from .core import GRANT_KINDS, NOTHING_CHECKED, Access, Kind, Policy, Term
+from ..token import OIDC_SCOPES, AccessToken, Source
+from .access import Access
+from .alternatives import MAX_ALTERNATIVES
+from .core import GRANT_KINDS, NOTHING_CHECKED, Answers, Kind, Policy, Term, as_policy
 from .request import AccessRequest
 from .running import run_checks
 from .words import why_met, why_not
@@ -30,8 +32,8 @@ class Decision:
         policy: what was asked.
         held: terms that hold, each with the kinds of claim that carry it.
         missing: terms that do not hold, in the alternative that lacks fewest.
-        required: the alternatives as grant names; what no client can request is left out.
-        scope: what a client can usefully request; empty where no grant is missing.
+        required: the alternatives as grant names, 64 at most; what no client can request is left out.
+        scope: what a client can usefully request; empty where no request for scopes helps.
         why: one sentence for people; it names no value of the token.
     """
 
@@ -44,16 +46,23 @@ class Decision:
     why: str
 
 
-async def decide(policy: Policy, request: AccessRequest) -> Decision:
-    """Decide one policy for one request, with reasons. Runs its checks, each at most once."""
-    return conclude(policy, request, await run_checks(policy, request))
+async def decide(policy: Policy | str, request: AccessRequest) -> Decision:
+    """Decide one policy for one request, with reasons. Runs its checks, each at most once.
+
+    A string is one dialect-neutral grant, as in `requires("x")`.
+
+    Raises:
+        ConfigurationError: it is no policy.
+    """
+    wanted = as_policy(policy, "decide")
+    return conclude(wanted, request, await run_checks(wanted, request))
 
 
-def conclude(policy: Policy, request: AccessRequest, checked: frozenset[Term] = NOTHING_CHECKED) -> Decision:
-    """Decide with the checks that are known to hold. None is run."""
-    held = tuple(term for term in policy.terms if term in checked or term.holds(request))
+def conclude(policy: Policy, request: AccessRequest, checked: Answers = NOTHING_CHECKED) -> Decision:
+    """Decide with what checks are known to answer. None is run."""
+    held = tuple(term for term in policy.terms if checked.get(term) or term.holds(request))
     lacking = min((_lacking(terms, held) for terms in policy.alternatives), key=len)
-    required, wanted = suggest(policy, held)
+    required, wanted = suggest(policy, request, held, checked)
     allowed = not lacking
     return Decision(
         allowed=allowed,
@@ -62,13 +71,13 @@ def conclude(policy: Policy, request: AccessRequest, checked: frozenset[Term] = 
         missing=lacking,
         required=required,
         scope=wanted,
-        why=why_met(request, held) if allowed else why_not(_first_to_name(lacking), request),
+        why=why_met(request, held) if allowed else why_not(_first_to_name(lacking, checked), request, checked),
     )
 
 
-def _first_to_name(lacking: tuple[Term, ...]) -> Term:
-    """Return the term to explain: a check is asked last, so that beside others it was perhaps never asked."""
-    return next((term for term in lacking if term.kind is not Kind.CHECK), lacking[0])
+def _first_to_name(lacking: tuple[Term, ...], checked: Answers) -> Term:
+    """Return the term to explain: a check is asked last, so that beside what else is lacking it may not have been."""
+    return next((term for term in lacking if term.kind is not Kind.CHECK or term in checked), lacking[0])
 
 
 # --- what would do ----------------------------------------------------------------------------------------------------
@@ -80,19 +89,47 @@ def requestable(accesses: Iterable[Access]) -> frozenset[str]:
     return frozenset(name for policy in policies for terms in policy.alternatives for name in _scopes(terms))
 
 
-def suggest(policy: Policy, held: Iterable[Term] = ()) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """Return what would do, as lists of grant names, and the names a client can usefully request.
+def suggest(
+    policy: Policy,
+    request: AccessRequest | None = None,
+    held: Iterable[Term] = (),
+    checked: Answers = NOTHING_CHECKED,
+) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """Return what would do, as lists of grant names, 64 at most, and the names a client can usefully request.
 
-    The latter are those of the alternative that lacks fewest terms, the first on ties, given the terms that are `held`;
-    all of them, since the next token is asked for in place of this one, and none where it would bring nothing new.
-    Only grants are named: roles, claims and the like no client can request.
+    The latter are those of the alternative that lacks fewest terms, the first on ties, among those that requesting
+    scopes can complete: where a role is missing too, or a scope is there already and does not do, no request helps.
+    All its names, since the next token is asked for in place of this one. Only grants are named: roles, claims and the
+    like no client can request. `held` are the terms that `request` meets; None: an anonymous one, who may yet meet any.
+    What was `checked` and does not hold, does not.
     """
-    alternatives = policy.alternatives
-    required = [_names(terms) for terms in alternatives]
     held = frozenset(held)
-    nearest = min(alternatives, key=lambda terms: len(_lacking(terms, held)))
-    wanted = _scopes(nearest) if _scopes(_lacking(nearest, held)) else ()
-    return tuple(dict.fromkeys(names for names in required if names)), wanted
+    completable = [terms for terms in policy.alternatives if _can_be_completed(terms, request, held, checked)]
+    nearest = min(completable, key=lambda terms: len(_lacking(terms, held)), default=())
+    required = tuple(dict.fromkeys(names for names in map(_names, policy.alternatives) if names))
+    return required[:MAX_ALTERNATIVES], _scopes(nearest)
+
+
+def _can_be_completed(
+    terms: tuple[Term, ...], request: AccessRequest | None, held: frozenset[Term], checked: Answers
+) -> bool:
+    """Tell whether a token with more scopes, all else the same, could meet these terms."""
+    if request is None:
+        return bool(_scopes(terms))
+    lacking = _lacking(terms, held)
+    return any(term.kind in GRANT_KINDS for term in lacking) and all(
+        _can_be_requested(term, request.token)
+        if term.kind in GRANT_KINDS
+        else term not in checked and term.may_yet_hold(request)
+        for term in lacking
+    )
+
+
+def _can_be_requested(term: Term, token: AccessToken) -> bool:
+    """Tell whether requesting a value could help: it is not in scope already, and would count there."""
+    if not is_scope_token(term.value) or term.value in token.grants.scopes:
+        return False
+    return term.value in OIDC_SCOPES or (token.trust.may_grant(term.value) and not token.grants.is_void)
 
 
 def _lacking(terms: tuple[Term, ...], held: Iterable[Term]) -> tuple[Term, ...]:

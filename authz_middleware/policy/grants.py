@@ -9,7 +9,7 @@ __all__ = ["group", "permission", "role", "scope"]
 
 def scope(value: str) -> Policy:
     """Require `value` to be effective and in the scope claim. An OIDC scope such as `openid`: in the claim."""
-    return make_term(Kind.SCOPE, value, "scope")
+    return make_term(Kind.SCOPE, value, "policy.scope")
 
 
 def permission(value: str) -> Policy:
@@ -17,7 +17,7 @@ def permission(value: str) -> Policy:
 
     A machine's scopes count as entitlements, and a user's where the issuer enforces RBAC. May contain spaces.
     """
-    return make_term(Kind.PERMISSION, value, "permission")
+    return make_term(Kind.PERMISSION, value, "policy.permission")
 
 
 def role(value: str, *, issuer: str | None = None) -> Policy:
@@ -25,9 +25,9 @@ def role(value: str, *, issuer: str | None = None) -> Policy:
 
     With several trusted issuers, `issuer` says whose roles are meant.
     """
-    return make_term(Kind.ROLE, value, "role", issuer)
+    return make_term(Kind.ROLE, value, "policy.role", issuer)
 
 
 def group(value: str, *, issuer: str | None = None) -> Policy:
     """Require a group, from the claims that `TrustedIssuer(groups_claims=…)` names; as `role` in all else."""
-    return make_term(Kind.GROUP, value, "group", issuer)
+    return make_term(Kind.GROUP, value, "policy.group", issuer)

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp, Scope
 from ..decorators import decorated_too_late, stated_access
 from ..errors import ConfigurationError
 from ..guard import Guard, Stated
-from ..policy import Access, Policy, Public, suggest
+from ..policy import Access, Policy, Public
+from ..policy.decision import suggest
 from .dependencies import dependency_faults
 from .frameworks import (
     flatten,
@@ -142,7 +143,7 @@ class RouteMap:
                 such place is listed.
         """
         route_map = cls(router, arms)
-        route_map.nodes = tuple(route_map._walk(router, "", covered=False))
+        route_map.nodes = tuple(route_map._walk(router, "", None))
         if route_map._faults:
             raise ConfigurationError(*route_map._faults)
         return route_map
@@ -158,9 +159,14 @@ class RouteMap:
         """Return what a request would reach, by the routers' own `matches`.
 
         No match, a partial match (405), a redirect or an application of another kind reach nothing.
+
+        Raises:
+            ConfigurationError: what is stated there adds up to too much, by what overrides dependencies.
         """
         try:
             return _find(self.nodes, dict(scope), None)
+        except ConfigurationError:
+            raise
         except Exception:  # noqa: BLE001 - a convertor may fail on what a client wrote; that is nothing public
             return Found(None)
 
@@ -173,12 +179,13 @@ class RouteMap:
         """Yield every route and mount, each with all that the mounts around it state."""
         return _descend(self.nodes)
 
-    def _walk(self, router: Router, prefix: str, *, covered: bool) -> Iterator[Node]:
+    def _walk(self, router: Router, prefix: str, around: Access | None) -> Iterator[Node]:
+        """Yield the nodes of a router. `around` is what mounts around it state, which covers what states nothing."""
         self._walking.append(router)
         self._visit_default(router, prefix)
         self._watch(router, prefix)  # as it looks now that its default is armed
         for route in flatten(router.routes):
-            yield self._visit(route, router, prefix, covered=covered)
+            yield self._visit(route, router, prefix, around)
         self._walking.pop()
 
     def _visit_default(self, router: Router, prefix: str) -> None:
@@ -203,16 +210,15 @@ class RouteMap:
             if included is not None:
                 self._watch(included, prefix)
 
-    def _visit(self, route: Any, router: Router, prefix: str, *, covered: bool) -> Node:
+    def _visit(self, route: Any, router: Router, prefix: str, around: Access | None) -> Node:
         path = prefix + path_of(route)
         if isinstance(route, Mount | Host) and is_served_as_known(route):
-            inner, around = mounted(route)
+            inner, guard = mounted(route)
             # An application mounted in itself, or an object that only knows its parent as `app`, is guarded whole.
             if inner is not None and not any(inner is walked for walked in self._walking):
-                covers = covered or (around is not None and around.stated.access is not None)
-                children = tuple(self._walk(inner, path, covered=covers))
+                children = tuple(self._walk(inner, path, self._add_up(path, around, guard)))
                 self._watched_apps.append((route, "app", route.app))
-                return Node(route, path, around, children, inner)
+                return Node(route, path, guard, children, inner)
         if isinstance(route, Mount):
             path += "/"  # what is mounted serves a tree
         try:
@@ -221,9 +227,20 @@ class RouteMap:
             self._faults += [f"{path}: {fault}" for fault in error.faults]
             return Node(route, path, None)
         self._check(route, path)
-        if not covered:
+        if around is None:
             self.unguarded += [(path, _shown(route, path, bare)) for bare in _unguarded_methods(guard, route)]
+        self._add_up(path, around, guard)
         return Node(route, path, guard)
+
+    def _add_up(self, path: str, around: Access | None, guard: Guard | None) -> Access | None:
+        """Return what stands around all that is behind a guard, and note where that adds up to too much."""
+        try:
+            for stated in () if guard is None else guard.by_method.values():
+                add_up(around, stated.access)
+            return around if guard is None else add_up(around, guard.stated.access)
+        except ConfigurationError as error:
+            self._faults += [f"{path}: {fault}" for fault in error.faults]
+            return around
 
     def _check(self, route: Any, path: str) -> None:
         late = decorated_too_late(getattr(route, "endpoint", None))

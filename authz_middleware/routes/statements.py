@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
@@ -12,7 +13,8 @@ from starlette.types import ASGIApp
 
 from ..decorators import combine, guarded_await, stated_access
 from ..guard import Guard, Stated
-from ..policy import PUBLIC, Access, Policy, Public, all_of
+from ..policy import PUBLIC, Access, AllOf, Policy, Public
+from ..policy.core import join
 from .dependencies import with_dependencies
 from .frameworks import dependencies_of, overrides_of
 
@@ -55,11 +57,16 @@ def _overridden(whole: Stated, usual: Stated, route: Any, router: Router) -> Cal
     return overridden
 
 
+@lru_cache(maxsize=1024)  # whoever sends no credentials asks for it with every request
 def add_up(around: Access | None, own: Access | None) -> Access | None:
-    """Return what a route and the mounts around it state together. What stands around is decided first."""
+    """Return what a route and the mounts around it state together. What stands around is decided first.
+
+    Raises:
+        ConfigurationError: they add up to too many alternatives.
+    """
     if not isinstance(around, Policy):
         return around if own is None else own
-    return all_of(around, own) if isinstance(own, Policy) else around
+    return join(AllOf, (around, own)) if isinstance(own, Policy) else around
 
 
 def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:

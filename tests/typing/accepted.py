@@ -48,7 +48,7 @@ requires("a")
 requires("a", "b", READ)
 requires(READ | policy.role("manager"))
 requires_scopes("a", "b")
-requires_permissions("a b")
+requires_permissions("a", "b")
 
 
 # --- decorators keep what they decorate -------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ import httpx
 
 from ... import AccessToken, AccessTokenValidator
 from ...errors import Refused
-from ...policy import Access, Decision, Policy, TokenRequest, conclude
+from ...policy import Access, Decision, Policy, TokenRequest
+from ...policy.decision import conclude
 from ...token import GrantSet
 from .scenarios import Scenario
 from .servers import World

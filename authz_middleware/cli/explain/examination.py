@@ -241,7 +241,7 @@ def _read(
         unverified,
         trusted or trust.assumed,
         is_pinned=trusted is not None or trust.is_pinned,
-        among_several=len({issuer.issuer for issuer in trust.issuers}) > 1,
+        issuers=trust.issuers,
     )
 
 

@@ -126,15 +126,15 @@ def read_verified(token: AccessToken, trusted: TrustedIssuer) -> Reading:
 
 
 def read_claimed(
-    unverified: UnverifiedToken, trusted: TrustedIssuer, *, is_pinned: bool, among_several: bool
+    unverified: UnverifiedToken, trusted: TrustedIssuer, *, is_pinned: bool, issuers: Collection[TrustedIssuer]
 ) -> Reading | InvalidToken:
     """Return how a token would read if it were accepted, or the refusal if no dialect reads it.
 
-    `is_pinned`: whether `trusted` says which dialects are allowed; else every table is tried. `among_several`: whether
-    other issuers are trusted, too.
+    `is_pinned`: whether `trusted` says which dialects are allowed; else every table is tried. `issuers`: all
+    that are trusted.
     """
     allowed = [trusted.settings.dialects] if is_pinned else [AUTH0, (RFC9068,)]
-    trust = trusted.trust(among_several=among_several)
+    trust = trusted.trust(issuers)
     readings, refusals = [], []
     for dialects in allowed:
         try:

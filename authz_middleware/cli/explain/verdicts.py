@@ -6,17 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ...policy import (
-    CheckTerm,
-    ClaimTerm,
-    Decision,
-    IdentityTerm,
-    PathParam,
-    Policy,
-    Term,
-    TokenRequest,
-    conclude,
-)
+from ...policy import Decision, Policy, Term, TokenRequest
+from ...policy.callers import IdentityTerm
+from ...policy.checks import CheckTerm
+from ...policy.claims import ClaimTerm, PathParam
+from ...policy.decision import conclude
 
 __all__ = ["PolicyOutcome", "Verdict", "judge"]
 
@@ -48,7 +42,7 @@ def judge(policy: Policy, request: TokenRequest) -> Verdict:
     if decision.allowed:
         return Verdict(PolicyOutcome.ALLOWED, _why_met(decision))
     open_terms = frozenset(term for term in policy.terms if _is_open(term, request))
-    at_best = conclude(policy, request, open_terms)
+    at_best = conclude(policy, request, dict.fromkeys(open_terms, True))
     if not at_best.allowed:
         return Verdict(PolicyOutcome.REFUSED, at_best.why)
     needed = _needed(policy, request, open_terms)
