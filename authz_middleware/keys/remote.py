@@ -10,7 +10,6 @@ What is known is replaced whole, at the end of a flight: no request sees half of
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import random
@@ -21,13 +20,14 @@ from collections.abc import Callable
 from .._jose import VerificationKey
 from ..errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason
 from .absent import AbsentKeys, TokenBucket
+from .attempt import attempt
 from .clients import AsyncClient, as_fetch
 from .discovery import JWKSEndpoint
 from .fetch import NOT_MODIFIED, Fetch, FetchFailed, fetch_document
 from .flights import Flights
 from .freshness import read_lifetime
 from .held import HeldKeys, Jitter, Times
-from .jwks import BrokenJWKS, KeySet, parse_jwks
+from .jwks import KeySet, parse_jwks
 from .outage import Outage
 from .settings import KeySettings
 from .status import KeyState, KeyStatus
@@ -75,7 +75,7 @@ class RemoteJWKS:
         self._jitter = jitter
         self._fetch = as_fetch(fetch, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes)
         self._endpoint = JWKSEndpoint(issuer, jwks_uri, self._fetch, settings, clock)
-        self._flights = Flights(self._fly)
+        self._flights = Flights(self._fly, 2 * settings.fetch_seconds + 1)  # the rest of an attempt, and one more
         self._held: HeldKeys | None = None  # the last known good set
         self._outage = Outage()
         self._bucket = TokenBucket(settings.unknown_key_burst, settings.unknown_key_interval)
@@ -144,7 +144,8 @@ class RemoteJWKS:
         """
         now, held, outage = self._clock(), self._held, self._outage
         may_attempt = outage.allows_attempt(now)  # also while a flight is under way
-        if held is not None and now < (held.times.usable_until if outage.failures else held.times.fresh_until):
+        is_failing = outage.goes_on(now, self._settings)
+        if held is not None and now < (held.times.usable_until if is_failing else held.times.fresh_until):
             if now >= held.times.refresh_at and may_attempt:
                 self._flights.take_off()  # in the background: nobody waits for it
         elif may_attempt:
@@ -198,20 +199,17 @@ class RemoteJWKS:
     # --- fetching -----------------------------------------------------------------------------------------------------
 
     async def _fly(self, number: int) -> None:
-        """Fetch once and record the outcome. Raises nothing: it concerns all who wait, and perhaps nobody does."""
-        try:
-            async with asyncio.timeout(self._settings.fetch_seconds):  # discovery included: somebody may be waiting
-                held = await self._refresh(number)
-        except FetchFailed as failure:
-            self._record_failure(number, failure)
-        except TimeoutError:
-            self._record_failure(number, FetchFailed("timeout"))
-        except BrokenJWKS as broken:
-            self._record_failure(number, FetchFailed(str(broken)))
-        except Exception as error:  # noqa: BLE001 - a response of an odd type, from a `Fetch` of the application's own
-            self._record_failure(number, FetchFailed(type(error).__name__))
+        """Fetch and record the outcome. Raises nothing: it concerns all who wait, and perhaps nobody does.
+
+        What does not count is made anew. That is seldom: where an event loop stands still, it does so for long.
+        """
+        made = await attempt(self._refresh(number), self._settings.fetch_seconds, self._clock)
+        while not made.counts:
+            made = await attempt(self._refresh(number), self._settings.fetch_seconds, self._clock)
+        if isinstance(made.outcome, FetchFailed):
+            self._record_failure(number, made.outcome)
         else:
-            self._record_success(held)
+            self._record_success(made.outcome)
 
     async def _refresh(self, number: int) -> HeldKeys:
         """Return the set that the server has now.

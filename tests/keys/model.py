@@ -19,6 +19,8 @@ TOLERANCE = 3600
 BURST, INTERVAL = 2, 15
 BACKOFF = [1, 2, 4, 8, 16, 30]
 LONGEST_RETRY_AFTER = 300
+FETCH_SECONDS = 5
+TICK = 0.125
 
 Answer = str
 """`ok`, or the code of a refusal."""
@@ -69,6 +71,7 @@ class Fetch:
     """The fetch under way. It has begun once it was given the server's answer, which it brings when it lands."""
 
     response: Document | Failure | None = None
+    asked_at: float = 0.0
     waiters: list[Waiter] = field(default_factory=list)
 
     @property
@@ -109,6 +112,11 @@ class Model:
         return self.now >= self.contact + AHEAD * self.lifetime
 
     @property
+    def is_failing(self) -> bool:
+        """Whether attempts go on after one that failed: the latest is no longer ago than two can be apart."""
+        return self.failures > 0 and self.now < self.retry_at + BACKOFF[-1] + FETCH_SECONDS
+
+    @property
     def may_fetch(self) -> bool:
         return self.now >= self.retry_at
 
@@ -135,7 +143,7 @@ class Model:
     def arrive(self, token: Token) -> Waiter:
         """Answer a request, or let it wait."""
         waiter = Waiter(token, is_searching=False, is_early=self.fetch is None or self.fetch.response is None)
-        if not self.is_fresh and not (self.failures and self.is_usable):
+        if not self.is_fresh and not (self.is_failing and self.is_usable):
             if self.may_fetch:
                 self.wait(waiter)  # everybody waits, for any number of seconds the fetch takes
             else:
@@ -177,13 +185,17 @@ class Model:
         """The fetch under way asks the server, and this is what it will be told."""
         if self.fetch is None:
             raise LookupError("there is no fetch")
-        self.fetch.response = response
+        self.fetch.response, self.fetch.asked_at = response, self.now
         self.fetches += 1
 
     def land(self) -> None:
         """The fetch under way ends. Those it does not answer for good wait for another one, which has not begun."""
         if self.fetch is None or self.fetch.response is None:
             raise LookupError("there is no fetch that has begun")
+        longest = 2 * FETCH_SECONDS if isinstance(self.fetch.response, Document) else 2 * TICK
+        if self.now - self.fetch.asked_at > longest:  # time passed and nobody noticed: the event loop stood still
+            self.fetch.response = None
+            return
         landed, self.fetch = self.fetch, None
         self.learn(landed.response)
         for waiter in landed.waiters:

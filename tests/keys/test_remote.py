@@ -397,11 +397,24 @@ async def test_a_stale_set_after_a_failed_refresh_does_not_wait() -> None:
     await world.refresh()
     world.network.publish(NEW)
     world.network.gate.clear()
-    world.clock.now += 60
+    world.clock.now += 30
     for _ in range(100):
         assert world.get_at_once().kid == "old"
     await settle()
     assert world.network.fetches == 3
+
+
+@pytest.mark.parametrize(("seconds", "waits"), [(1 + 30 + 5, True), (1 + 30 + 4.9, False)])
+@in_loop
+async def test_a_failed_refresh_counts_as_long_as_others_may_follow_it(seconds: float, waits: bool) -> None:
+    world = World(OLD)
+    await world.get()
+    world.network.fail()
+    await world.refresh()
+    world.network.publish(NEW)
+    world.network.gate.clear()
+    world.clock.now += seconds  # and nobody has tried again: no request came, or no event loop ran
+    assert await world.waits() is waits
 
 
 @in_loop
@@ -409,9 +422,9 @@ async def test_a_failed_refresh_ahead_counts() -> None:
     world = World(OLD)
     await world.get()
     world.network.fail()
-    await world.refresh(500)
+    await world.refresh(590)
     world.network.gate.clear()
-    world.clock.now += 200
+    world.clock.now += 30
     assert world.get_at_once().kid == "old"
 
 
