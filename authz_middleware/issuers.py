@@ -15,7 +15,7 @@ from ._arguments import ClaimNames, as_bytes, claim_paths, collection_faults, is
 from ._jose import ALGORITHMS, MIN_SECRET_BYTES, canonical_algorithm
 from .dialects import AUTH0, DIALECTS, ClientClasses, Dialect
 from .errors import ConfigurationError
-from .keys import Fetch, KeySettings, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url
+from .keys import Fetch, KeySettings, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url, is_key_source
 from .keys.clients import AsyncClient, is_client
 from .token import IssuerTrust
 
@@ -226,8 +226,8 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
     if trusted.jwks_uri is not None:
         is_text = isinstance(trusted.jwks_uri, str)
         faults += check_url(trusted.jwks_uri, "jwks_uri") if is_text else ["jwks_uri is no URL; write an https URL"]
-    if trusted.keys is not None and not isinstance(trusted.keys, Mapping | KeySource):
-        faults.append('keys= takes a JWKS document such as {"keys": […]} or a KeySource')
+    if trusted.keys is not None and not isinstance(trusted.keys, Mapping) and not is_key_source(trusted.keys):
+        faults.append('keys= takes a JWKS document such as {"keys": […]} or a KeySource, an object with an async get')
     if trusted.secret is not None and not is_long_secret(trusted.secret):
         faults.append(
             f"secret must be at least {MIN_SECRET_BYTES} bytes; use the API's signing secret as it was generated"

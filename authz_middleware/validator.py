@@ -91,7 +91,7 @@ class AccessTokenValidator:
         await self._keys.aclose()
 
     def status(self) -> tuple[tuple[str, KeyStatus], ...]:
-        """Return how the keys of each issuer are, by issuer; a key source that does not say is left out."""
+        """Return how the keys of each issuer are, by issuer."""
         return self._keys.status()
 
     def has_expired(self, token: AccessToken | None) -> bool:

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Attempt(Generic[T]):
-    """What came of an attempt: a result, or why there is none. `counts`: whether that says something about now."""
+    """What came of an attempt: a result, or why there is none. `counts`: whether it says how the server is now."""
 
     outcome: T | FetchFailed
     counts: bool
@@ -55,10 +55,10 @@ async def attempt(work: Coroutine[Any, Any, T], seconds: float, clock: Callable[
 
 
 async def _end(task: asyncio.Task[T]) -> None:
+    task.add_done_callback(_outcome)  # whatever comes of it yet is nobody's business, nor asyncio's log's
     if not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=GRACE)
-        task.add_done_callback(_outcome)  # what comes of it yet is nobody's business, nor asyncio's log's
 
 
 def _outcome(task: asyncio.Task[T]) -> T | FetchFailed:

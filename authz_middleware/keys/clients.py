@@ -13,7 +13,7 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeGuard, cast, runtime_checkable
+from typing import Protocol, TypeGuard, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -35,7 +35,6 @@ class _Response(Protocol):
     def aiter_raw(self) -> AsyncIterator[bytes]: ...
 
 
-@runtime_checkable
 class AsyncClient(Protocol):
     """What `httpx.AsyncClient` and `httpx2.AsyncClient` have in common, as far as it is needed here."""
 
@@ -102,8 +101,8 @@ def as_fetch(fetch: Fetch | AsyncClient | None, *, seconds: float = TOTAL_SECOND
 
 def is_client(fetch: object) -> TypeGuard[AsyncClient]:
     """Tell whether this is an asynchronous client. A synchronous one has the same methods, and would block the loop."""
-    close: object = getattr(fetch, "aclose", None)
-    return isinstance(fetch, AsyncClient) and not isinstance(fetch, type) and inspect.iscoroutinefunction(close)
+    has_stream, close = callable(getattr(fetch, "stream", None)), getattr(fetch, "aclose", None)
+    return has_stream and not isinstance(fetch, type) and inspect.iscoroutinefunction(close)
 
 
 async def _get(client: AsyncClient, url: str, headers: Mapping[str, str], max_bytes: int) -> Fetched:

@@ -15,7 +15,11 @@ from typing import Any
 
 from ..errors import ConfigurationError
 
-__all__ = ["Flight", "Flights", "running_loop"]
+__all__ = ["Flight", "Flights", "NoEventLoop", "running_loop"]
+
+
+class NoEventLoop(ConfigurationError):
+    """There is no event loop of asyncio."""
 
 
 @dataclass(slots=True, eq=False)
@@ -54,7 +58,7 @@ class Flights:
         """Return the flight under way on this event loop, if there is one.
 
         Raises:
-            ConfigurationError: there is no event loop of asyncio.
+            NoEventLoop: there is no event loop of asyncio.
         """
         flight = self._by_loop.get(running_loop())
         return None if flight is None or flight.task.done() else flight
@@ -92,11 +96,9 @@ def running_loop() -> asyncio.AbstractEventLoop:
     """Return the event loop that runs.
 
     Raises:
-        ConfigurationError: there is none, or one of another library.
+        NoEventLoop: there is none, or one of another library.
     """
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
-        raise ConfigurationError(
-            "keys are fetched under asyncio only; run the application on asyncio, not trio"
-        ) from None
+        raise NoEventLoop("keys are fetched under asyncio only; run the application on asyncio, not trio") from None

@@ -20,7 +20,7 @@ class Times:
 
     Attributes:
         lifetime: for how long it is fresh.
-        contact: the latest response that brought or confirmed it.
+        contact: when the response that brought or confirmed it was asked for.
         fresh_until: when it is stale. usable_until: when it ends, whatever happens.
         refresh_at: when it is refreshed in the background.
     """

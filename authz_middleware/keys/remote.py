@@ -173,7 +173,7 @@ class RemoteJWKS:
             held = self._held
             if held is not None and (key := held.keys.find(kid, algorithm)) is not None:
                 return key
-        if self._held is None or self._held.flight <= begun_before:  # it ended without an answer
+        if self._held is None or self._held.flight <= begun_before or self._outage.failures:  # no answer, or an old one
             raise self._unavailable(Reason.UNKNOWN_KEY_AND_FETCH_FAILED)
         self._absent.remember((kid, algorithm), self._clock())
         return None
@@ -203,13 +203,14 @@ class RemoteJWKS:
 
         What does not count is made anew. That is seldom: where an event loop stands still, it does so for long.
         """
-        made = await attempt(self._refresh(number), self._settings.fetch_seconds, self._clock)
-        while not made.counts:
+        counts = False
+        while not counts:
             made = await attempt(self._refresh(number), self._settings.fetch_seconds, self._clock)
-        if isinstance(made.outcome, FetchFailed):
-            self._record_failure(number, made.outcome)
-        else:
-            self._record_success(made.outcome)
+            counts = made.counts
+            if not isinstance(made.outcome, FetchFailed):
+                self._record_success(made.outcome)  # if only for the moment: it is newer than what is at hand
+            elif counts:
+                self._record_failure(number, made.outcome)
 
     async def _refresh(self, number: int) -> HeldKeys:
         """Return the set that the server has now.
@@ -217,7 +218,7 @@ class RemoteJWKS:
         Raises:
             FetchFailed, BrokenJWKS: it cannot be had.
         """
-        settings = self._settings
+        settings, asked_at = self._settings, self._clock()
         uri = await self._endpoint.locate()
         known = self._held
         condition = {} if known is None else known.condition(uri)
@@ -233,7 +234,7 @@ class RemoteJWKS:
         else:  # what a 304 leaves out stays as it was (RFC 9111 section 4.3.4)
             keys, etag = known.keys, known.etag
             lifetime = known.times.lifetime if lifetime is None else lifetime
-        return HeldKeys(keys, uri, etag, number, Times.since(self._clock(), lifetime, settings, self._jitter))
+        return HeldKeys(keys, uri, etag, number, Times.since(asked_at, lifetime, settings, self._jitter))
 
     def _read_keys(self, document: bytes, known: HeldKeys | None) -> KeySet:
         keys = parse_jwks(document, self._algorithms, max_keys=self._settings.max_keys)

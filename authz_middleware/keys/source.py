@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, TypeGuard
 
 from .._jose import ALGORITHMS, JSONFault, VerificationKey, parse_json, secret_key
 from ..errors import Code, ConfigurationError, InvalidToken, Reason
 from .jwks import BrokenJWKS, parse_jwks_document
 from .status import KeyState, KeyStatus
 
-__all__ = ["KeySource", "ManagedKeySource", "ReportingKeySource", "SecretKey", "StaticJWKS"]
+__all__ = ["KeySource", "SecretKey", "StaticJWKS", "is_key_source"]
 
 
-@runtime_checkable
 class KeySource(Protocol):
-    """Gives the key a token says it was signed with."""
+    """Gives the key a token says it was signed with.
+
+    It may also have these methods, each used if it is there:
+
+    `status() -> KeyStatus`, how the keys are, without asking for anything. Without it they count as unknown, and the
+    readiness check is not ready.
+
+    `async warm_up() -> bool`, which has keys before the first token needs one, and tells whether there are some that
+    can be used. Without it, `status` tells.
+
+    `async aclose() -> None`, which ends what is under way on this event loop.
+    """
 
     async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
         """Return the key with this `kid` (None: the token names none) and algorithm.
 
         Raises:
             InvalidToken: there is no such key (`unknown_key`).
-            KeysUnavailable: it cannot be said whether there is.
+            KeysUnavailable: it cannot be said whether there is. So says whatever else is raised, and no answer within
+                15 seconds.
         """
         ...
 
 
-@runtime_checkable
-class ReportingKeySource(KeySource, Protocol):
-    """A key source that can also say how it is."""
-
-    def status(self) -> KeyStatus:
-        """Return how the keys are, without asking for anything."""
-        ...
-
-
-@runtime_checkable
-class ManagedKeySource(ReportingKeySource, Protocol):
-    """A key source that can also be readied before the first token, and be ended."""
-
-    async def warm_up(self) -> bool:
-        """Have keys before the first token needs one. Tell whether there are some that can be used."""
-        ...
-
-    async def aclose(self) -> None:
-        """End what is under way on this event loop."""
-        ...
+def is_key_source(value: object) -> TypeGuard[KeySource]:
+    """Tell whether this is an object with an async `get` of two arguments: no class, no dictionary, no HTTP client."""
+    get: object = getattr(value, "get", None)
+    is_async = inspect.iscoroutinefunction(get) or inspect.iscoroutinefunction(type(get).__call__)
+    if isinstance(value, type) or not callable(get) or not is_async:
+        return False
+    try:
+        inspect.signature(get).bind("kid", "RS256")
+    except TypeError:
+        return False
+    return True
 
 
 class StaticJWKS:

@@ -194,14 +194,17 @@ class Model:
             raise LookupError("there is no fetch that has begun")
         longest = 2 * FETCH_SECONDS if isinstance(self.fetch.response, Document) else 2 * TICK
         if self.now - self.fetch.asked_at > longest:  # time passed and nobody noticed: the event loop stood still
+            if isinstance(self.fetch.response, Document):
+                self.learn(self.fetch)  # it is newer than what is at hand
             self.fetch.response = None
             return
         landed, self.fetch = self.fetch, None
-        self.learn(landed.response)
+        self.learn(landed)
         for waiter in landed.waiters:
             self.after(waiter)
 
-    def learn(self, response: Document | Failure | None) -> None:
+    def learn(self, fetch: Fetch) -> None:
+        response = fetch.response
         if not isinstance(response, Document):
             delay = BACKOFF[min(self.failures, len(BACKOFF) - 1)]
             retry_after = 0 if response is None else response.retry_after or 0
@@ -215,7 +218,7 @@ class Model:
             self.lifetime = FRESH
         if not response.is_unchanged:
             self.absent.clear()  # they die with the next document
-        self.document, self.contact, self.failures, self.retry_at = response, self.now, 0, 0.0
+        self.document, self.contact, self.failures, self.retry_at = response, fetch.asked_at, 0, 0.0
 
     def after(self, waiter: Waiter) -> None:
         """Answer one who has waited, or let it search once more."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authz_middleware.keys import Fetched, FetchFailed, KeySettings, KeySource
+from authz_middleware.keys import Fetched, FetchFailed, KeySettings, is_key_source
 from authz_middleware.testing import SigningKey
 
 from .helpers import (
@@ -37,7 +37,7 @@ HOUR = 3600.0
 
 
 def test_it_is_a_key_source() -> None:
-    assert isinstance(World().source, KeySource)
+    assert is_key_source(World().source)
 
 
 # --- the first requests -----------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from authz_middleware._jose import ALGORITHMS, VerificationKey
 from authz_middleware.errors import ConfigurationError
-from authz_middleware.keys import KeySource, SecretKey, StaticJWKS
+from authz_middleware.keys import KeySource, SecretKey, StaticJWKS, is_key_source
 from authz_middleware.testing import SigningKey
 
 from .helpers import AMBIGUOUS, NEW, OLD, UNKNOWN, at_once, jwks, refusal
@@ -16,7 +16,7 @@ from .helpers import AMBIGUOUS, NEW, OLD, UNKNOWN, at_once, jwks, refusal
 
 def test_a_static_document_gives_its_keys_at_once() -> None:
     source = StaticJWKS(jwks(OLD, NEW))
-    assert isinstance(source, KeySource)
+    assert is_key_source(source)
     assert at_once(source.get("new", "ES256")).kid == "new"
 
 
@@ -133,7 +133,7 @@ def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kid", [None, "any"])
 def test_a_secret_is_the_key_of_every_token(kid: str | None) -> None:
     source = SecretKey(b"s" * 32)
-    assert isinstance(source, KeySource)
+    assert is_key_source(source)
     key = at_once(source.get(kid, "HS256"))
     assert (key.kid, key.algorithm, key.material) == (None, "HS256", b"s" * 32)
 
@@ -149,6 +149,6 @@ def test_an_application_may_bring_a_source_of_its_own() -> None:
             return await StaticJWKS(jwks(OLD)).get("old", algorithm)
 
     source: KeySource = Own()
-    assert isinstance(source, KeySource)
+    assert is_key_source(source)
     assert at_once(source.get(None, "ES256")).kid == "old"
-    assert not isinstance(object(), KeySource)
+    assert not is_key_source(object())
