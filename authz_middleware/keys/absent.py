@@ -7,7 +7,8 @@ turn up, so that the same id takes no other token of the bucket. Both may be ask
 from __future__ import annotations
 
 import math
-import threading
+
+from .._locks import new_lock
 
 __all__ = ["AbsentKeys", "TokenBucket"]
 
@@ -23,7 +24,7 @@ class TokenBucket:
         self._interval = interval
         self._level = float(burst)
         self._filled_at = -math.inf
-        self._changing = threading.Lock()
+        self._changing = new_lock()
 
     def take(self, now: float) -> bool:
         """Take a token if there is one."""
@@ -47,7 +48,7 @@ class AbsentKeys:
         self._limit = limit
         self._seconds = seconds
         self._until: dict[Name, float] = {}  # in the order in which they end
-        self._changing = threading.Lock()
+        self._changing = new_lock()
 
     def __len__(self) -> int:
         return len(self._until)

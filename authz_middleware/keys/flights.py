@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from .._locks import new_lock
 from ..errors import ConfigurationError
 
 __all__ = ["Flight", "Flights", "NoEventLoop", "running_loop"]
@@ -50,7 +50,7 @@ class Flights:
         self._fly = fly
         self._longest = longest
         self._by_loop: dict[asyncio.AbstractEventLoop, Flight] = {}
-        self._changing = threading.Lock()
+        self._changing = new_lock()
         self.begun = 0
         self.ended = 0
 

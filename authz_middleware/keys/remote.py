@@ -13,11 +13,11 @@ from __future__ import annotations
 import logging
 import math
 import random
-import threading
 import time
 from collections.abc import Callable
 
 from .._jose import VerificationKey
+from .._locks import new_lock
 from ..errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason
 from .absent import AbsentKeys, TokenBucket
 from .attempt import attempt
@@ -80,7 +80,7 @@ class RemoteJWKS:
         self._outage = Outage()
         self._bucket = TokenBucket(settings.unknown_key_burst, settings.unknown_key_interval)
         self._absent = AbsentKeys(settings.max_absent, settings.unknown_key_interval)
-        self._recording = threading.Lock()  # flights of several event loops may end at once
+        self._recording = new_lock()  # flights of several event loops may end at once
 
     async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
         """Return a published key. A known key never waits while the set is fresh, or stale after a failed refresh.
