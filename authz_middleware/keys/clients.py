@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from .fetch import MAX_BYTES, TOTAL_SECONDS, Fetch, Fetched, FetchFailed
+from .fetch import MAX_BYTES, OK, TOTAL_SECONDS, Fetch, Fetched, FetchFailed
 from .urls import is_forbidden_address
 
 __all__ = ["AsyncClient", "ClientFetch", "HTTPXFetch", "as_fetch", "is_client"]
@@ -32,7 +32,10 @@ class _Response(Protocol):
     def status_code(self) -> int: ...
     @property
     def headers(self) -> Mapping[str, str]: ...
+    @property
+    def is_stream_consumed(self) -> bool: ...
     def aiter_raw(self) -> AsyncIterator[bytes]: ...
+    async def aread(self) -> bytes: ...
 
 
 class AsyncClient(Protocol):
@@ -108,13 +111,19 @@ def is_client(fetch: object) -> TypeGuard[AsyncClient]:
 async def _get(client: AsyncClient, url: str, headers: Mapping[str, str], max_bytes: int) -> Fetched:
     wanted = {**headers, "Accept-Encoding": "identity"}
     async with client.stream("GET", url, headers=wanted, follow_redirects=False) as response:
-        body = await _read(response, max_bytes)
+        # What is no document is not read: an error's page may be coded or long, and what counts are its headers.
+        body = await _read(response, max_bytes) if response.status_code == OK else b""
         names = {name.lower(): value for name, value in response.headers.items()}
         return Fetched(response.status_code, names, body)
 
 
 async def _read(response: _Response, max_bytes: int) -> bytes:
-    body = _Body(response.headers.get("content-encoding", "identity").lower(), max_bytes)
+    coding = response.headers.get("content-encoding", "").strip().lower() or "identity"
+    if response.is_stream_consumed:  # there was no network: a mock transport's response, which is whole and unfolded
+        body = _Body("identity", max_bytes)
+        body.add(await response.aread())
+        return body.whole()
+    body = _Body(coding, max_bytes)
     try:
         async for chunk in response.aiter_raw():
             body.add(chunk)

@@ -10,6 +10,9 @@ from .settings import KeySettings
 
 __all__ = ["HeldKeys", "Jitter", "Times"]
 
+MOST_ETAG = 1024
+"""Characters of an ETag that is sent back: servers refuse header fields that are too long."""
+
 Jitter = Callable[[float, float], float]
 """Returns a number between two."""
 
@@ -64,5 +67,6 @@ class HeldKeys:
 
         An ETag holds for the endpoint that gave it (RFC 9110 section 8.8.3).
         """
-        sendable = self.etag is not None and self.etag.isascii() and self.etag.isprintable()
-        return {"If-None-Match": self.etag} if self.etag and sendable and self.uri == uri else {}
+        etag = self.etag
+        sendable = isinstance(etag, str) and 0 < len(etag) <= MOST_ETAG and etag.isascii() and etag.isprintable()
+        return {"If-None-Match": etag} if etag and sendable and self.uri == uri else {}

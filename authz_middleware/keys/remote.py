@@ -15,6 +15,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 from .._jose import VerificationKey
 from .._locks import new_lock
@@ -222,9 +223,14 @@ class RemoteJWKS:
         uri = await self._endpoint.locate()
         known = self._held
         condition = {} if known is None else known.condition(uri)
-        response = await fetch_document(
-            self._fetch, uri, condition, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes
-        )
+        get = partial(fetch_document, self._fetch, uri, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes)
+        try:
+            response = await get(condition)
+        except FetchFailed as failure:
+            if not (condition and failure.refused):
+                raise
+            condition = {}  # perhaps it is the condition that something on the way does not like
+            response = await get(condition)
         lifetime = read_lifetime(response.headers, settings)
         if response.status != NOT_MODIFIED:
             keys, etag = self._read_keys(response.body, known), response.headers.get("etag")
@@ -259,4 +265,5 @@ class RemoteJWKS:
             self._outage = outage
         self._endpoint.doubt()
         if outage.failures == 1:
-            _log.warning("keys of issuer %s: fetch failed (%s)", self._issuer, failure.kind)
+            what = failure.kind if failure.cause is None else f"{failure.kind}: {failure.cause}"
+            _log.warning("keys of issuer %s: fetch failed (%s)", self._issuer, what)
