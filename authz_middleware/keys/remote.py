@@ -91,7 +91,7 @@ class RemoteJWKS:
             KeysUnavailable: it cannot be said: there are no usable keys, or the latest fetch failed.
         """
         held = self._held
-        if held is not None and self._clock() < held.times.refresh_at:  # the usual case, at the least cost
+        if held is not None and self._clock() < held.times.refresh_at and not self._outage.failures:  # the usual case
             key = held.keys.find(kid, algorithm)
             if key is not None:
                 return key
@@ -124,7 +124,7 @@ class RemoteJWKS:
             next_attempt = outage.retry_at
             state = KeyState.UNAVAILABLE
         else:
-            next_attempt = max(held.times.refresh_at, outage.retry_at)
+            next_attempt = outage.retry_at if outage.failures else held.times.refresh_at
             usable = KeyState.STALE if now < held.times.usable_until else KeyState.UNAVAILABLE
             state = KeyState.FRESH if now < held.times.fresh_until else usable
         return KeyStatus(
@@ -147,7 +147,7 @@ class RemoteJWKS:
         may_attempt = outage.allows_attempt(now)  # also while a flight is under way
         is_failing = outage.goes_on(now, self._settings)
         if held is not None and now < (held.times.usable_until if is_failing else held.times.fresh_until):
-            if now >= held.times.refresh_at and may_attempt:
+            if (now >= held.times.refresh_at or outage.failures) and may_attempt:
                 self._flights.take_off()  # in the background: nobody waits for it
         elif may_attempt:
             await self._flights.take_off().landed()

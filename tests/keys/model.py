@@ -109,7 +109,8 @@ class Model:
 
     @property
     def is_due(self) -> bool:
-        return self.now >= self.contact + AHEAD * self.lifetime
+        """While attempts fail, the next is due as soon as it may be made."""
+        return self.failures > 0 or self.now >= self.contact + AHEAD * self.lifetime
 
     @property
     def is_failing(self) -> bool:

@@ -829,7 +829,7 @@ async def test_a_search_in_a_fetch_that_fails_is_an_outage() -> None:
 
 
 @in_loop
-async def test_an_outage_past_its_retry_says_one_second() -> None:
+async def test_after_a_search_that_failed_attempts_go_on_without_the_bucket() -> None:
     world = World(OLD)
     await world.get()
     for number in range(2):
@@ -837,9 +837,28 @@ async def test_an_outage_past_its_retry_says_one_second() -> None:
     world.network.fail()
     world.clock.now += 15
     await refusal(world.source, "unknown")
-    world.clock.now += 10  # the bucket is empty, so nobody retries for an unknown key
-    assert await retry_after(world.source, "another") == 1
-    assert world.network.fetches == 4
+    world.clock.now += 10  # the bucket is empty, and attempts go on even so
+    assert await retry_after(world.source, "another") == 2
+    assert world.network.fetches == 5
+
+
+@in_loop
+async def test_a_rotation_during_a_short_outage_is_found_with_the_back_off() -> None:
+    world = World(OLD)
+    await world.get()
+    world.clock.now += 100  # the set is fresh for long
+    world.network.fail()
+    assert await refusal(world.source, "new") == CANNOT_SAY
+    for seconds in (1, 2):
+        world.clock.now += seconds
+        assert world.get_at_once().kid == "old"  # the next attempt is made in the background
+        await settle()
+    world.network.publish(OLD, NEW)
+    world.clock.now += 3.9
+    assert await refusal(world.source, "new") == CANNOT_SAY
+    world.clock.now += 0.1
+    assert (await world.get("new")).kid == "new"
+    assert world.network.fetches == 5
 
 
 @in_loop

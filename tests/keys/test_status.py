@@ -104,7 +104,7 @@ async def test_fresh_after_a_failed_attempt() -> None:
     world.network.fail()
     assert await refusal(world.source, "unknown") == CANNOT_SAY
     assert world.source.status() == KeyStatus(
-        state=KeyState.FRESH, age=0, last_error="transport", next_refresh=480, key_ids=("old",)
+        state=KeyState.FRESH, age=0, last_error="transport", next_refresh=1, key_ids=("old",)
     )
 
 
