@@ -16,8 +16,10 @@ from .jwks import BrokenJWKS
 
 __all__ = ["Attempt", "attempt"]
 
-TICK = 0.125
+TICK = 1.0
 """Seconds after which it is looked whether the event loop still runs."""
+STANDSTILL = 1.0
+"""Seconds that a loop which is only busy may be late by then, all together."""
 GRACE = 1.0
 """Seconds that a fetch which is ended has for closing what it opened. One that goes on even so is left to itself."""
 
@@ -35,7 +37,7 @@ class Attempt(Generic[T]):
 async def attempt(work: Coroutine[Any, Any, T], seconds: float, clock: Callable[[], float]) -> Attempt[T]:
     """Run `work` for so many seconds at most. Raises nothing but a cancellation of the caller's.
 
-    A failure counts if the event loop ran at least half of the time. A result counts if it took no longer than twice
+    A failure counts if the event loop did not stand still meanwhile. A result counts if it took no longer than twice
     the time allowed: on a busy loop it may be late, and is welcome.
     """
     loop = asyncio.get_running_loop()
@@ -43,15 +45,15 @@ async def attempt(work: Coroutine[Any, Any, T], seconds: float, clock: Callable[
     task = loop.create_task(work)
     try:
         while not task.done() and (left := deadline - loop.time()) > 0:
-            ticked = clock()
-            await asyncio.wait({task}, timeout=min(TICK, left))
-            stood_still += max(0.0, clock() - ticked - TICK)
+            ticked, pause = clock(), min(TICK, left)
+            await asyncio.wait({task}, timeout=pause)
+            stood_still += max(0.0, clock() - ticked - pause)
     finally:
         await _end(task)
     took = clock() - began
     outcome = _outcome(task)
     is_failure = isinstance(outcome, FetchFailed)
-    return Attempt(outcome, stood_still <= took / 2 if is_failure else took <= 2 * seconds)
+    return Attempt(outcome, stood_still <= STANDSTILL if is_failure else took <= 2 * seconds)
 
 
 async def _end(task: asyncio.Task[T]) -> None:

@@ -20,7 +20,7 @@ from functools import partial
 from .._jose import VerificationKey
 from .._locks import new_lock
 from ..errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason
-from .absent import AbsentKeys, TokenBucket
+from .absent import AbsentKeys, Name, TokenBucket
 from .attempt import attempt
 from .clients import AsyncClient, as_fetch
 from .discovery import JWKSEndpoint
@@ -168,7 +168,7 @@ class RemoteJWKS:
             KeysUnavailable: enough requests wait for such a flight already.
         """
         while self._flights.ended <= begun_before:
-            if self._flights.current() is None and not self._may_begin_search():
+            if self._flights.current() is None and not self._may_begin_search((kid, algorithm)):
                 return None
             await self._land_searching()
             held = self._held
@@ -179,9 +179,14 @@ class RemoteJWKS:
         self._absent.remember((kid, algorithm), self._clock())
         return None
 
-    def _may_begin_search(self) -> bool:
+    def _may_begin_search(self, name: Name) -> bool:
+        """Take a token of the bucket for a search. A key that was not found before leaves one for a rotation."""
         now = self._clock()
-        return self._outage.allows_attempt(now) and self._bucket.take(now)
+        leave = 1 if self._absent.knows(name) else 0
+        if not self._outage.allows_attempt(now) or not self._bucket.take(now, leave):
+            return False
+        self._endpoint.doubt(self._settings.shortest_lifetime)  # perhaps the keys have moved
+        return True
 
     async def _land_searching(self) -> None:
         """Wait for the flight, as one of so many: anybody can name a key, and each who waits holds a request open."""
@@ -252,7 +257,7 @@ class RemoteJWKS:
             if known is not None and held.flight < known.flight:
                 return  # a later flight, on another event loop, has brought a newer document
             self._held, self._outage = held, Outage()
-        if known is None or held.keys is not known.keys:
+        if known is None or held.keys != known.keys:
             self._absent.clear()  # a new document may name any of them
         if outage.failures:
             _log.info("keys of issuer %s: fetched again", self._issuer)

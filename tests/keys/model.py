@@ -20,7 +20,7 @@ BURST, INTERVAL = 2, 15
 BACKOFF = [1, 2, 4, 8, 16, 30]
 LONGEST_RETRY_AFTER = 300
 FETCH_SECONDS = 5
-TICK = 0.125
+STANDSTILL = 2
 
 Answer = str
 """`ok`, or the code of a refusal."""
@@ -121,10 +121,11 @@ class Model:
     def may_fetch(self) -> bool:
         return self.now >= self.retry_at
 
-    def takes_token(self) -> bool:
+    def takes_token(self, kid: str) -> bool:
+        """What was not found before leaves one."""
         self.level = min(BURST, self.level + (self.now - self.filled_at) / INTERVAL)
         self.filled_at = self.now
-        has_one = self.level >= 1
+        has_one = self.level >= (2 if kid in self.absent else 1)
         self.level -= has_one
         return has_one
 
@@ -165,7 +166,7 @@ class Model:
 
     def search(self, waiter: Waiter) -> None:
         if self.fetch is None:
-            if not self.may_fetch or not self.takes_token():
+            if not self.may_fetch or not self.takes_token(waiter.token.kid):
                 waiter.answer = self.answer_of_unknown()
                 return
             self.fetch = Fetch()
@@ -193,7 +194,7 @@ class Model:
         """The fetch under way ends. Those it does not answer for good wait for another one, which has not begun."""
         if self.fetch is None or self.fetch.response is None:
             raise LookupError("there is no fetch that has begun")
-        longest = 2 * FETCH_SECONDS if isinstance(self.fetch.response, Document) else 2 * TICK
+        longest = 2 * FETCH_SECONDS if isinstance(self.fetch.response, Document) else STANDSTILL
         if self.now - self.fetch.asked_at > longest:  # time passed and nobody noticed: the event loop stood still
             if isinstance(self.fetch.response, Document):
                 self.learn(self.fetch)  # it is newer than what is at hand
@@ -217,7 +218,7 @@ class Model:
             self.lifetime = min(LONGEST, max(SHORTEST, stated))
         elif not response.is_unchanged:
             self.lifetime = FRESH
-        if not response.is_unchanged:
+        if self.document is None or response.keys != self.document.keys:
             self.absent.clear()  # they die with the next document
         self.document, self.contact, self.failures, self.retry_at = response, fetch.asked_at, 0, 0.0
 

@@ -46,7 +46,7 @@ class Frozen:
         return response
 
 
-@pytest.mark.parametrize(("seconds", "fetches"), [(0.25, 1), (0.3, 2), (3, 2), (10_000, 2)])
+@pytest.mark.parametrize(("seconds", "fetches"), [(2, 1), (2.1, 2), (10_000, 2)])
 @in_loop
 async def test_a_failure_while_the_loop_stood_still_is_none(seconds: float, fetches: int) -> None:
     world = World(OLD)
@@ -175,7 +175,7 @@ async def test_nobody_waits_for_ever_while_the_loop_stands_still_again_and_again
     async def halting(url: str, headers: Mapping[str, str]) -> Fetched:
         while True:
             await asyncio.sleep(1)
-            world.clock.now += 2
+            world.clock.now += 1.5
 
     world.source._fetch = halting
     assert await refusal(world.source, "old") == NEVER_FETCHED

@@ -759,7 +759,11 @@ async def test_a_new_document_ends_the_memory() -> None:
     await refusal(world.source, "unknown")
     assert len(world.source._absent) == 1
     await refusal(world.source, "another")
-    assert list(world.source._absent._until) == [("another", "ES256")]
+    assert len(world.source._absent) == 2  # the document that came says the same
+    world.network.publish(OLD, NEW)
+    world.clock.now += 15
+    await refusal(world.source, "third")
+    assert list(world.source._absent._until) == [("third", "ES256")]
 
 
 @in_loop
@@ -793,7 +797,26 @@ async def test_what_is_forgotten_makes_room_in_the_memory() -> None:
     assert len(world.source._absent) == 1024
     world.clock.now += 15
     assert await refusal(world.source, "later") == UNKNOWN
-    assert list(world.source._absent._until) == [("later", "ES256")]
+    assert len(world.source._absent) == 1024
+    assert list(world.source._absent._until)[-1] == ("later", "ES256")
+
+
+@pytest.mark.parametrize("absent", [1, 2, 3])
+@in_loop
+async def test_clients_that_go_on_with_keys_nobody_publishes_do_not_delay_a_rotation(absent: int) -> None:
+    """Each asks once a second, for keys that were looked for and not found. That leaves a search for a new one."""
+    world = World(settings=KeySettings(refresh_spread=0))
+    world.network.publish(OLD, etag="one", cache_control="max-age=3600")
+    await world.get()
+    for _ in range(300):
+        world.clock.now += 1
+        for number in range(absent):
+            await refusal(world.source, f"gone-{number}")
+    fetches = world.network.fetches
+    assert fetches <= 1 + 300 / 15 + 2
+    world.network.publish(OLD, NEW)
+    assert (await world.get("new")).kid == "new"
+    assert world.network.fetches == fetches + 1
 
 
 @in_loop

@@ -53,7 +53,7 @@ def test_keys_the_issuer_may_not_use_are_skipped() -> None:
         {"keys": OLD.jwk()},
         OLD.jwk(),
         {"keys": [{**OLD.jwk(), "use": "enc"}]},
-        {"keys": [OLD.jwk()] * 2},
+        {"keys": [OLD.jwk(), {**NEW.jwk(), "kid": "old"}]},
         {"keys": [OLD.jwk()] * 101},
         {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]},
     ],
