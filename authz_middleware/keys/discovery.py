@@ -13,7 +13,7 @@ from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 from .._jose import JSONFault, parse_json
-from .fetch import Fetch, FetchFailed, check_fetched_url, fetch_document
+from .fetch import Fetch, FetchFailed, check_fetched_url, fetch_document, parse_document
 from .settings import KeySettings
 
 __all__ = ["CodeFlow", "JWKSEndpoint", "discover_code_flow", "discover_jwks_uri", "metadata_urls"]
@@ -133,7 +133,7 @@ async def _fetch_metadata(issuer: str, fetch: Fetch, settings: KeySettings) -> M
             raise
         response = await get(oauth)
     try:
-        metadata = parse_json(response.body)
+        metadata = await parse_document(parse_json, response.body)
     except JSONFault:
         raise FetchFailed("bad_metadata") from None
     if not isinstance(metadata, dict) or metadata.get("issuer") != issuer:  # RFC 8414 section 3.3: identical

@@ -10,19 +10,32 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from .freshness import read_retry_after
 from .urls import check_url
 
-__all__ = ["MAX_BYTES", "TOTAL_SECONDS", "Fetch", "FetchFailed", "Fetched", "check_fetched_url", "fetch_document"]
+__all__ = [
+    "MAX_BYTES",
+    "TOTAL_SECONDS",
+    "Fetch",
+    "FetchFailed",
+    "Fetched",
+    "check_fetched_url",
+    "fetch_document",
+    "parse_document",
+]
 
 TOTAL_SECONDS = 5.0
 MAX_BYTES = 512 * 1024
+LARGE = 32 * 1024
+"""Bytes of a document that is parsed in a thread. Few servers publish more than a tenth of that."""
 CLIENT_ERRORS = range(400, 500)  # RFC 9110 section 15.5
 OK, NOT_MODIFIED, NOT_FOUND, TOO_MANY_REQUESTS, UNAVAILABLE = 200, 304, 404, 429, 503
+
+T = TypeVar("T")
 
 
 class FetchFailed(Exception):
@@ -113,6 +126,15 @@ def _check_response(response: Fetched, max_bytes: int) -> None:
     if response.status not in {OK, NOT_MODIFIED}:
         absent = response.status == NOT_FOUND
         raise FetchFailed("status", absent=absent, refused=response.status in CLIENT_ERRORS and not absent)
+
+
+async def parse_document(parse: Callable[[bytes], T], document: bytes) -> T:
+    """Return what `parse` makes of a document; of a large one in a thread, as it may keep an event loop busy for long.
+
+    Raises:
+        Exception: whatever `parse` raises.
+    """
+    return parse(document) if len(document) <= LARGE else await asyncio.to_thread(parse, document)
 
 
 def check_fetched_url(url: object, what: str) -> str:

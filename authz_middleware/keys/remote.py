@@ -24,7 +24,7 @@ from .absent import AbsentKeys, Name, TokenBucket
 from .attempt import attempt
 from .clients import AsyncClient, as_fetch
 from .discovery import JWKSEndpoint
-from .fetch import NOT_MODIFIED, Fetch, FetchFailed, fetch_document
+from .fetch import NOT_MODIFIED, Fetch, FetchFailed, fetch_document, parse_document
 from .flights import Flights
 from .freshness import read_lifetime
 from .held import HeldKeys, Jitter, Times
@@ -238,7 +238,7 @@ class RemoteJWKS:
             response = await get(condition)
         lifetime = read_lifetime(response.headers, settings)
         if response.status != NOT_MODIFIED:
-            keys, etag = self._read_keys(response.body, known), response.headers.get("etag")
+            keys, etag = await self._read_keys(response.body, known), response.headers.get("etag")
             lifetime = settings.lifetime if lifetime is None else lifetime
         elif known is None or not condition:
             raise FetchFailed("not_modified_unasked")
@@ -247,8 +247,9 @@ class RemoteJWKS:
             lifetime = known.times.lifetime if lifetime is None else lifetime
         return HeldKeys(keys, uri, etag, number, Times.since(asked_at, lifetime, settings, self._jitter))
 
-    def _read_keys(self, document: bytes, known: HeldKeys | None) -> KeySet:
-        keys = parse_jwks(document, self._algorithms, max_keys=self._settings.max_keys)
+    async def _read_keys(self, document: bytes, known: HeldKeys | None) -> KeySet:
+        parse = partial(parse_jwks, algorithms=self._algorithms, max_keys=self._settings.max_keys)
+        keys = await parse_document(parse, document)
         return keys if known is None else keys.keeping(known.keys)
 
     def _record_success(self, held: HeldKeys) -> None:

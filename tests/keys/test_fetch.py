@@ -1,15 +1,17 @@
 """One GET, over real sockets on the loopback interface, from servers that behave and servers that do not."""
 
 import asyncio
+import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from authz_middleware.keys import Fetched, FetchFailed, HTTPXFetch, check_url, discover_jwks_uri
-from authz_middleware.keys.fetch import MAX_BYTES, check_fetched_url, fetch_document
+from authz_middleware.keys.fetch import MAX_BYTES, check_fetched_url, fetch_document, parse_document
 
-from .helpers import in_loop, settle
+from .helpers import ISSUER, JWKS_URL, METADATA_URL, OLD, World, in_loop, jwks, settle
 from .servers import Behaviour, answering, drip_the_body, drip_the_head, hang, hang_in_the_body, http, serving
 from .virtual import in_virtual_time, passed
 
@@ -453,3 +455,32 @@ def test_what_is_no_text_is_no_url(url: object) -> None:
     with pytest.raises(FetchFailed) as failed:
         check_fetched_url(url, "jwks_uri")
     assert failed.value.kind == "bad_url"
+
+
+# --- parsing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "in_thread"), [(0, False), (32 * 1024, False), (32 * 1024 + 1, True)])
+@in_loop
+async def test_a_large_document_is_parsed_in_a_thread(size: int, in_thread: bool) -> None:
+    def parse(document: bytes) -> tuple[int, bool]:
+        return len(document), threading.current_thread() is not threading.main_thread()
+
+    assert await parse_document(parse, bytes(size)) == (size, in_thread)
+
+
+@pytest.mark.parametrize("jwks_uri", [None, JWKS_URL])
+@in_loop
+async def test_large_documents_are_read_like_others(jwks_uri: str | None) -> None:
+    blank = b" " * 40_000
+    world = World(jwks_uri=jwks_uri)
+    for url, document in [
+        (METADATA_URL, {"issuer": ISSUER, "jwks_uri": JWKS_URL}),
+        (JWKS_URL, jwks(OLD)),
+    ]:
+        world.network.answers[url] = Fetched(200, {}, json.dumps(document).encode() + blank)
+    assert (await world.get()).kid == "old"
+    world.network.answer(Fetched(200, {}, b"<" + blank))
+    world.clock.now += 600
+    await world.get()
+    assert world.source.status().last_error == "not_json"
