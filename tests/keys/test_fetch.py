@@ -359,6 +359,12 @@ def test_bodies_never_show() -> None:
         "http://127.0.0.1/",
         "http://127.255.255.254:1/",
         "http://[::1]:8080/",
+        "http://[::1%25lo]/",
+        "http://[::ffff:127.0.0.1]/",
+        "https://[64:ff9b::a00:1]/",
+        "https://[2002:a00:1::1]/",
+        "https://0x.issuer.test/",
+        "https://issuer.test./",
     ],
 )
 def test_a_url_to_fetch_from(url: str) -> None:
@@ -370,6 +376,7 @@ NO_HTTPS = "jwks_uri is no https URL; write it with https:// and a host"
 NOT_LOOPBACK = "jwks_uri must use https; http is for loopback addresses only"
 NO_URL = "jwks_uri is no URL; write an https URL"
 METADATA_SERVICE = "jwks_uri is a link-local or cloud metadata address; write the authorization server's own host"
+NUMBER = "jwks_uri has an IP address in an unusual form; write four decimal numbers, or the host's name"
 SECRET = "jwks_uri must not contain credentials or a fragment"
 ODD = "jwks_uri contains spaces, backslashes, control or non-ASCII characters; percent-encode them"
 
@@ -413,8 +420,22 @@ ODD = "jwks_uri contains spaces, backslashes, control or non-ASCII characters; p
         ("https://metadata/", [METADATA_SERVICE]),
         ("https://instance-data/", [METADATA_SERVICE]),
         ("http://0.0.0.0/", [NOT_LOOPBACK]),
-        ("http://127.1/", [NOT_LOOPBACK]),
-        ("http://2130706433/", [NOT_LOOPBACK]),
+        ("http://127.0.0.1%.evil.test/", [NOT_LOOPBACK]),
+        ("http://127.0.0.1%25lo/", [NOT_LOOPBACK]),
+        ("http://127.1/", [NOT_LOOPBACK, NUMBER]),
+        ("http://2130706433/", [NOT_LOOPBACK, NUMBER]),
+        ("https://2852039166/", [NUMBER]),
+        ("https://0xa9fea9fe/", [NUMBER]),
+        ("https://0XA9.0xfe.0xa9.0xfe/", [NUMBER]),
+        ("https://0251.0376.0251.0376/", [NUMBER]),
+        ("https://169.254.43518/", [NUMBER]),
+        ("https://169.254.169.254./", [NUMBER]),
+        ("https://issuer.test.0x/", [NUMBER]),
+        ("https://[::a9fe:a9fe]/", [METADATA_SERVICE]),
+        ("https://[64:ff9b::a9fe:a9fe]/", [METADATA_SERVICE]),
+        ("https://[64:ff9b::6464:64c8]/", [METADATA_SERVICE]),
+        ("https://[2002:a9fe:a9fe::1]/", [METADATA_SERVICE]),
+        ("https://[fd00:ec2::23]/", [METADATA_SERVICE]),
         ("http://[::]/", [NOT_LOOPBACK]),
         ("http://[2001:db8::1]/", [NOT_LOOPBACK]),
         ("https://user@issuer.test/", [SECRET]),
