@@ -16,7 +16,7 @@ from ._jose import ALGORITHMS, MIN_SECRET_BYTES, canonical_algorithm
 from .dialects import AUTH0, DIALECTS, ClientClasses, Dialect
 from .errors import ConfigurationError
 from .keys import Fetch, KeySettings, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url, is_key_source
-from .keys.clients import AsyncClient, is_client
+from .keys.clients import FETCH_FAULT, AsyncClient, is_fetch
 from .token import IssuerTrust
 
 __all__ = ["ClaimNames", "TrustedIssuer", "own_apis"]
@@ -237,8 +237,8 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
 
 def _sourcing_faults(trusted: TrustedIssuer) -> Iterator[str]:
     fetch, settings = trusted.fetch, trusted.key_settings
-    if fetch is not None and not is_client(fetch) and (not callable(fetch) or isinstance(fetch, type)):
-        yield "fetch= takes an httpx.AsyncClient, an httpx2.AsyncClient or an async callable (url, headers) -> Fetched"
+    if fetch is not None and not is_fetch(fetch):
+        yield FETCH_FAULT
     if settings is not None and not isinstance(settings, KeySettings):
         yield "key_settings= takes KeySettings(…)"
     elif settings is not None and not _is_on_allowed_host(trusted.jwks_uri, settings):
@@ -339,12 +339,13 @@ def _resolve_keys(
     trusted: TrustedIssuer, algorithms: frozenset[str]
 ) -> tuple[Mapping[str, object] | KeySource | None, list[str]]:
     """Read a JWKS document once, here, so that it cannot change afterwards."""
-    if not isinstance(trusted.keys, Mapping) or trusted.secret is not None or not algorithms:
-        return trusted.keys, []
-    if trusted.keys.get("keys") == []:
-        return trusted.keys, ["keys= holds no key, so every token would be refused; put the issuer's public keys in"]
+    given = trusted.keys
+    if not isinstance(given, Mapping | StaticJWKS) or trusted.secret is not None or not algorithms:
+        return given, []
+    if isinstance(given, Mapping) and given.get("keys") == []:
+        return given, ["keys= holds no key, so every token would be refused; put the issuer's public keys in"]
     try:
-        return StaticJWKS(trusted.keys, algorithms), []
+        return given.bound_to(algorithms) if isinstance(given, StaticJWKS) else StaticJWKS(given, algorithms), []
     except ConfigurationError as error:
         return trusted.keys, list(error.faults)
 

@@ -42,10 +42,11 @@ def digest_of(token: str) -> bytes:
 
 
 class VerifiedTokens:
-    """At most so many tokens, and at most so many bytes, counted as the length of the raw tokens. Least used go first.
+    """At most so many tokens, and so many bytes, counted as the length of the raw tokens; least recently used go first.
 
     Args:
-        max_tokens: entries; 0 switches the cache off. max_bytes: length of all raw tokens together.
+        max_tokens: entries; 0 switches the cache off. max_bytes: length of all raw tokens together; what they say
+            weighs about six times that in memory.
 
     Raises:
         ConfigurationError: a number that is none, or negative.

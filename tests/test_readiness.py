@@ -104,7 +104,8 @@ def test_a_source_that_does_not_say_is_not_ready(issuer: LocalIssuer) -> None:
     assert answer.json()["issuers"] == [{"issuer": issuer.issuer, "keys": "unknown"}]
 
 
-def test_an_issuer_of_a_test_is_ready_until_it_fails(issuer: LocalIssuer) -> None:
+def test_an_issuer_of_a_test_is_ready_until_it_fails() -> None:
+    issuer = LocalIssuer()
     app = starlette_app(issuer, Route("/readyz", readiness))
     assert client(app).get("/readyz").status_code == 200
     with trust(app, issuer):

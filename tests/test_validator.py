@@ -999,7 +999,7 @@ def test_two_issuers_may_share_an_audience() -> None:
     assert len(AccessTokenValidator(iter([ISSUER.trusted(), other.trusted()])).issuers) == 2
 
 
-@pytest.mark.parametrize("limit", [0, -1, 131073, 1.5, "16384", None])
+@pytest.mark.parametrize("limit", [0, -1, 131073, 1.5, "16384", None, True])
 def test_the_limit_of_size_has_limits(limit: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         AccessTokenValidator([ISSUER.trusted()], max_token_bytes=limit)

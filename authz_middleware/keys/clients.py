@@ -21,8 +21,9 @@ import httpx
 from .fetch import MAX_BYTES, OK, TOTAL_SECONDS, Fetch, Fetched, FetchFailed
 from .urls import is_forbidden_address
 
-__all__ = ["AsyncClient", "ClientFetch", "HTTPXFetch", "as_fetch", "is_client"]
+__all__ = ["FETCH_FAULT", "AsyncClient", "ClientFetch", "HTTPXFetch", "as_fetch", "is_client", "is_fetch"]
 
+FETCH_FAULT = "fetch= takes an httpx.AsyncClient, an httpx2.AsyncClient or an async callable (url, headers) -> Fetched"
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 """For `zlib.decompressobj`: tell the two apart by their first bytes."""
 
@@ -99,13 +100,18 @@ def as_fetch(fetch: Fetch | AsyncClient | None, *, seconds: float = TOTAL_SECOND
         return HTTPXFetch(seconds=seconds, max_bytes=max_bytes)
     if is_client(fetch):
         return ClientFetch(fetch, max_bytes=max_bytes)
-    return cast("Fetch", fetch)  # checked where an application gives it
+    return cast("Fetch", fetch)
 
 
 def is_client(fetch: object) -> TypeGuard[AsyncClient]:
     """Tell whether this is an asynchronous client. A synchronous one has the same methods, and would block the loop."""
     has_stream, close = callable(getattr(fetch, "stream", None)), getattr(fetch, "aclose", None)
     return has_stream and not isinstance(fetch, type) and inspect.iscoroutinefunction(close)
+
+
+def is_fetch(fetch: object) -> TypeGuard[Fetch | AsyncClient]:
+    """Tell whether this can be passed as `fetch=`: an asynchronous client, or something to call."""
+    return is_client(fetch) or (callable(fetch) and not isinstance(fetch, type))
 
 
 async def _get(client: AsyncClient, url: str, headers: Mapping[str, str], max_bytes: int) -> Fetched:

@@ -38,6 +38,8 @@ class Times:
     def since(cls, contact: float, lifetime: float, settings: KeySettings, jitter: Jitter) -> Times:
         """Return the times of a set that is fresh for so long, counted from the contact."""
         ahead, spread = settings.refresh_ahead, settings.refresh_spread
+        if settings.outage_tolerance:  # 0: none beyond the lifetime
+            lifetime = min(lifetime, settings.outage_tolerance)
         return cls(
             lifetime=lifetime,
             contact=contact,

@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from .._jose import VerificationKey
+from .._jose import ALGORITHMS, VerificationKey
 from .._locks import new_lock
 from ..errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason
 from .absent import AbsentKeys, Name, TokenBucket
 from .attempt import attempt
-from .clients import AsyncClient, as_fetch
+from .clients import FETCH_FAULT, AsyncClient, as_fetch, is_fetch
 from .discovery import JWKSEndpoint
 from .fetch import NOT_MODIFIED, Fetch, FetchFailed, fetch_document, parse_document
 from .flights import Flights
@@ -36,8 +36,6 @@ from .urls import check_url
 
 __all__ = ["RemoteJWKS"]
 
-DEFAULTS = KeySettings()
-
 _log = logging.getLogger("authz_middleware")
 
 
@@ -49,8 +47,11 @@ class RemoteJWKS:
         algorithms: what the issuer may sign with; keys for anything else are skipped.
         jwks_uri: the endpoint; None finds it through the issuer's metadata.
         fetch: how documents are fetched: an async callable, an `httpx.AsyncClient` or an `httpx2.AsyncClient`.
-        settings: the numbers.
+        settings: the numbers; None: the defaults.
         clock: monotonic seconds. jitter: a number within two bounds.
+
+    Raises:
+        ConfigurationError: an argument that cannot be meant; with every fault found.
     """
 
     def __init__(
@@ -60,13 +61,18 @@ class RemoteJWKS:
         *,
         jwks_uri: str | None = None,
         fetch: Fetch | AsyncClient | None = None,
-        settings: KeySettings = DEFAULTS,
+        settings: KeySettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Jitter = random.uniform,
     ) -> None:
+        settings = settings or KeySettings()
         faults = check_url(issuer, "issuer") + ([] if jwks_uri is None else check_url(jwks_uri, "jwks_uri"))
         if not faults and jwks_uri is not None and not settings.allows_host_of(jwks_uri):
             faults.append("jwks_uri is on a host that allowed_hosts= does not list; add it there")
+        if fetch is not None and not is_fetch(fetch):
+            faults.append(FETCH_FAULT)
+        if not algorithms or not ALGORITHMS.issuperset(algorithms):
+            faults.append(f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}")
         if faults:
             raise ConfigurationError(*(f"RemoteJWKS: {fault}" for fault in faults))
         self._issuer = issuer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from copy import deepcopy
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Protocol, Self, TypeGuard
@@ -55,19 +56,37 @@ def is_key_source(value: object) -> TypeGuard[KeySource]:
 
 
 class StaticJWKS:
-    """A fixed JWKS document, for issuers without an endpoint and for tests. Read at construction, never again."""
+    """A fixed JWKS document, for issuers without an endpoint and for tests. Read at construction, never again.
 
-    def __init__(self, document: Mapping[str, object], algorithms: frozenset[str] = ALGORITHMS) -> None:
+    Args:
+        document: the JWKS.
+        algorithms: what the issuer may sign with; keys for anything else are skipped. None: what the `TrustedIssuer`
+            says that the source is given to.
+
+    Raises:
+        ConfigurationError: the document holds no usable key.
+    """
+
+    def __init__(self, document: Mapping[str, object], algorithms: frozenset[str] | None = None) -> None:
+        self._document = deepcopy(document) if algorithms is None else None
         try:
-            self._keys = parse_jwks_document(document, algorithms)
+            self._keys = parse_jwks_document(document, ALGORITHMS if algorithms is None else algorithms)
         except BrokenJWKS as broken:
             raise ConfigurationError(
                 f"keys= holds no usable key ({broken}); pass a JWKS document such as "
                 '{"keys": [{"kty": "RSA", "kid": "…", "n": "…", "e": "AQAB"}]} with public keys'
             ) from None
 
+    def bound_to(self, algorithms: frozenset[str]) -> Self:
+        """Return the keys of the same document for an issuer that may use these; what was bound stays as it is.
+
+        Raises:
+            ConfigurationError: none of them is usable then.
+        """
+        return self if self._document is None else type(self)(self._document, algorithms)
+
     @classmethod
-    def from_file(cls, path: str | PathLike[str], algorithms: frozenset[str] = ALGORITHMS) -> Self:
+    def from_file(cls, path: str | PathLike[str], algorithms: frozenset[str] | None = None) -> Self:
         """Read a JWKS document from a file, now. Who replaces the file restarts the process.
 
         Raises:

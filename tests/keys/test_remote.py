@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from authz_middleware.keys import Fetched, FetchFailed, KeySettings, is_key_source
+from authz_middleware.keys import Fetched, FetchFailed, KeySettings, KeyState, is_key_source
 from authz_middleware.testing import SigningKey
 
 from .helpers import (
@@ -963,7 +963,9 @@ async def test_after_the_hour_a_fetch_under_way_is_awaited_by_everybody() -> Non
     assert world.network.fetches == 3
 
 
-@pytest.mark.parametrize(("tolerance", "seconds"), [(0.0, 600.0), (100.0, 600.0), (601.0, 601.0), (7200.0, 7200.0)])
+@pytest.mark.parametrize(
+    ("tolerance", "seconds"), [(0.0, 600.0), (60.0, 60.0), (100.0, 100.0), (601.0, 601.0), (7200.0, 7200.0)]
+)
 @in_loop
 async def test_the_tolerance_of_outages_is_configurable(tolerance: float, seconds: float) -> None:
     world = World(OLD, settings=KeySettings(outage_tolerance=tolerance))
@@ -972,6 +974,16 @@ async def test_the_tolerance_of_outages_is_configurable(tolerance: float, second
     await world.refresh(seconds - 0.01)
     world.clock.now += 0.02
     assert await refusal(world.source, "old") == TOO_LONG
+
+
+@in_loop
+async def test_no_set_is_fresh_for_longer_than_outages_are_tolerated() -> None:
+    world = World(settings=KeySettings(outage_tolerance=900))
+    world.network.publish(OLD, cache_control="max-age=3600")
+    await world.get()
+    assert world.source.status().next_refresh == 720
+    world.clock.now += 900
+    assert world.source.status().state is KeyState.UNAVAILABLE
 
 
 @in_loop

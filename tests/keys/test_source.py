@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from authz_middleware import AccessTokenValidator, TrustedIssuer
 from authz_middleware._jose import ALGORITHMS, VerificationKey
 from authz_middleware.errors import ConfigurationError
 from authz_middleware.keys import KeySource, SecretKey, StaticJWKS, is_key_source
-from authz_middleware.testing import SigningKey
+from authz_middleware.testing import LocalIssuer, SigningKey
 
+from ..helpers import accepted
 from .helpers import AMBIGUOUS, NEW, OLD, UNKNOWN, at_once, jwks, refusal
 
 
@@ -93,6 +95,32 @@ def test_a_file_is_read_for_the_algorithms_of_its_issuer(tmp_path: Path) -> None
     file.write_text(json.dumps({"keys": [OLD.jwk(), SigningKey("EdDSA", kid="ed").jwk()]}), encoding="utf-8")
     source = StaticJWKS.from_file(file, frozenset({"EdDSA"}))
     assert source.status().key_ids == ("ed",)
+
+
+def test_a_source_is_read_for_the_issuer_it_is_given_to(tmp_path: Path) -> None:
+    key = SigningKey("PS256", kid="ps")
+    file = tmp_path / "jwks.json"
+    jwk = {name: value for name, value in key.jwk().items() if name != "alg"}
+    file.write_text(json.dumps({"keys": [jwk]}), encoding="utf-8")
+    source = StaticJWKS.from_file(file)
+    assert at_once(source.get("ps", "RS256")).algorithm == "RS256"
+    issuer = LocalIssuer(algorithm="PS256", key=key)
+    trusted = issuer.trusted(keys=source, algorithms=["PS256"], third_party_clients=set())
+    assert accepted(issuer.token(), AccessTokenValidator([trusted])).issuer == issuer.issuer
+    bound = StaticJWKS.from_file(file, frozenset({"RS256"}))
+    assert bound.bound_to(frozenset({"PS256"})) is bound  # the application has said what it is for
+
+
+def test_a_source_without_a_key_for_its_issuer_is_a_mistake() -> None:
+    with pytest.raises(ConfigurationError, match="holds no usable key"):
+        TrustedIssuer("https://issuer.test/", "api", keys=StaticJWKS(jwks(OLD)), algorithms=["RS256"])
+
+
+def test_what_is_read_for_an_issuer_later_is_what_was_given() -> None:
+    document = jwks(OLD)
+    source = StaticJWKS(document)
+    document["keys"].clear()  # type: ignore[attr-defined]
+    assert source.bound_to(frozenset({"ES256"})).status().key_ids == ("old",)
 
 
 @pytest.mark.parametrize(
