@@ -173,7 +173,9 @@ class RemoteJWKS:
         Raises:
             KeysUnavailable: enough requests wait for such a flight already.
         """
-        while self._flights.ended <= begun_before:
+        for _ in range(2):
+            if self._flights.ended > begun_before:
+                break
             if self._flights.current() is None and not self._may_begin_search((kid, algorithm)):
                 return None
             await self._land_searching()

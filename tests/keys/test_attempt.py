@@ -177,9 +177,15 @@ async def test_nobody_waits_for_ever_while_the_loop_stands_still_again_and_again
             await asyncio.sleep(1)
             world.clock.now += 1.5
 
+    assert (await world.get()).kid == "old"
+    world.source._fetch = halting
+    assert await refusal(world.source, "new") == CANNOT_SAY
+    assert passed() == 22  # nor for the flight after that
+    await world.source.aclose()
+    world = World()
     world.source._fetch = halting
     assert await refusal(world.source, "old") == NEVER_FETCHED
-    assert passed() == 11
+    assert passed() == 33
     await world.source.aclose()
 
 
