@@ -15,8 +15,12 @@ import re
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NewType, NoReturn
+from typing import Any, NewType, NoReturn, cast
 
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import Algorithm, get_default_algorithms
 
 from .errors import Code, InvalidToken, Reason
@@ -64,6 +68,10 @@ VerifiedClaims = NewType("VerifiedClaims", Mapping[str, object])
 
 _COMPACT_JWS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)", re.ASCII)
 _ENGINES: Mapping[str, Algorithm] = get_default_algorithms()
+_MATERIAL: Mapping[str, type[Any]] = {
+    "RS": RSAPublicKey, "PS": RSAPublicKey, "ES": EllipticCurvePublicKey, "Ed": Ed25519PublicKey, "HS": bytes
+}  # fmt: skip
+_ENCODING = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 class JSONFault(ValueError):
@@ -102,7 +110,7 @@ class UnverifiedToken:
 
 @dataclass(frozen=True, slots=True)
 class VerificationKey:
-    """A public key (or shared secret) bound to exactly one algorithm (RFC 8725 section 3.1).
+    """A public key (or shared secret) bound to exactly one algorithm (RFC 8725 section 3.1). Made by `from_jwk`.
 
     Two are equal if they have one id, one algorithm and one `fingerprint`, a digest of the key itself.
     """
@@ -110,7 +118,24 @@ class VerificationKey:
     kid: str | None
     algorithm: str
     material: object = field(repr=False, compare=False)
-    fingerprint: bytes = field(repr=False)
+    fingerprint: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        material = self.material
+        if not isinstance(material, _MATERIAL.get(self.algorithm[:2], ())):
+            raise UnusableKey("no key of the algorithm")
+        encoded = material if isinstance(material, bytes) else cast("Any", material).public_bytes(*_ENCODING)
+        # Computed, never taken from anybody: a token is remembered as long as its key has this fingerprint.
+        object.__setattr__(self, "fingerprint", hashlib.sha256(encoded).digest())
+
+    @classmethod
+    def from_jwk(cls, jwk: Mapping[str, object], rsa_algorithm: str = "RS256") -> VerificationKey:
+        """Return the key in a JWK, bound to its `alg`, else its curve's algorithm, else `rsa_algorithm`.
+
+        Raises:
+            ValueError: symmetric, private, weak, for another use, of an unknown kind, or broken.
+        """
+        return parse_jwk(dict(jwk), rsa_algorithm)
 
 
 def canonical_algorithm(name: str) -> str:
@@ -272,7 +297,7 @@ def parse_jwk(jwk: object, rsa_algorithm: str = "RS256") -> VerificationKey:
         raise UnusableKey("broken") from None
     if public["kty"] == "RSA" and material.key_size not in RSA_BITS:
         raise UnusableKey("RSA key of a size that is too small or too large")
-    return VerificationKey(kid, algorithm, material, _digest(json.dumps(public, sort_keys=True).encode()))
+    return VerificationKey(kid, algorithm, material)
 
 
 def _check_jwk_purpose(jwk: Mapping[str, object]) -> None:
@@ -313,11 +338,7 @@ def _check_jwk_size(public: Mapping[str, object]) -> None:
 
 def secret_key(secret: bytes) -> VerificationKey:
     """Make the HS256 key of an issuer that shares a secret with this API. It has no `kid` and matches any."""
-    return VerificationKey(None, "HS256", secret, _digest(secret))
-
-
-def _digest(data: bytes) -> bytes:
-    return hashlib.sha256(data).digest()
+    return VerificationKey(None, "HS256", secret)
 
 
 def verify(token: UnverifiedToken, key: VerificationKey) -> VerifiedClaims:

@@ -16,8 +16,8 @@ from ._claims import named_claim_faults, with_named_claims
 from ._jose import ALGORITHMS, MIN_SECRET_BYTES, canonical_algorithm
 from .dialects import AUTH0, DIALECTS, ClientClasses, Dialect
 from .errors import ConfigurationError
-from .keys import Fetch, KeySettings, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url
-from .keys.clients import AsyncClient, is_client
+from .keys import Fetch, KeySettings, KeySource, RemoteJWKS, SecretKey, StaticJWKS, check_url, is_key_source
+from .keys.clients import FETCH_FAULT, AsyncClient, is_fetch
 from .token import IssuerTrust
 
 __all__ = ["ClaimNames", "TrustedIssuer", "own_apis"]
@@ -249,8 +249,8 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
     if trusted.jwks_uri is not None:
         is_text = isinstance(trusted.jwks_uri, str)
         faults += check_url(trusted.jwks_uri, "jwks_uri") if is_text else ["jwks_uri is no URL; write an https URL"]
-    if trusted.keys is not None and not isinstance(trusted.keys, Mapping | KeySource):
-        faults.append('keys= takes a JWKS document such as {"keys": […]} or a KeySource')
+    if trusted.keys is not None and not isinstance(trusted.keys, Mapping) and not is_key_source(trusted.keys):
+        faults.append('keys= takes a JWKS document such as {"keys": […]} or a KeySource, an object with an async get')
     if trusted.secret is not None and not is_long_secret(trusted.secret):
         faults.append(
             f"secret must be at least {MIN_SECRET_BYTES} bytes; use the API's signing secret as it was generated"
@@ -260,8 +260,8 @@ def _key_faults(trusted: TrustedIssuer) -> list[str]:
 
 def _sourcing_faults(trusted: TrustedIssuer) -> Iterator[str]:
     fetch, settings = trusted.fetch, trusted.key_settings
-    if fetch is not None and not is_client(fetch) and (not callable(fetch) or isinstance(fetch, type)):
-        yield "fetch= takes an httpx.AsyncClient, an httpx2.AsyncClient or an async callable (url, headers) -> Fetched"
+    if fetch is not None and not is_fetch(fetch):
+        yield FETCH_FAULT
     if settings is not None and not isinstance(settings, KeySettings):
         yield "key_settings= takes KeySettings(…)"
     elif settings is not None and not _is_on_allowed_host(trusted.jwks_uri, settings):
@@ -347,12 +347,13 @@ def _resolve_keys(
     trusted: TrustedIssuer, algorithms: frozenset[str]
 ) -> tuple[Mapping[str, object] | KeySource | None, list[str]]:
     """Read a JWKS document once, here, so that it cannot change afterwards."""
-    if not isinstance(trusted.keys, Mapping) or trusted.secret is not None or not algorithms:
-        return trusted.keys, []
-    if trusted.keys.get("keys") == []:
-        return trusted.keys, ["keys= holds no key, so every token would be refused; put the issuer's public keys in"]
+    given = trusted.keys
+    if not isinstance(given, Mapping | StaticJWKS) or trusted.secret is not None or not algorithms:
+        return given, []
+    if isinstance(given, Mapping) and given.get("keys") == []:
+        return given, ["keys= holds no key, so every token would be refused; put the issuer's public keys in"]
     try:
-        return StaticJWKS(trusted.keys, algorithms), []
+        return given.bound_to(algorithms) if isinstance(given, StaticJWKS) else StaticJWKS(given, algorithms), []
     except ConfigurationError as error:
         return trusted.keys, list(error.faults)
 

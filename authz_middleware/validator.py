@@ -25,7 +25,7 @@ from .errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Rea
 from .issuers import TrustedIssuer, own_apis
 from .keyring import Keyring
 from .keys import KeyStatus
-from .revocation import Revoked, check_not_revoked
+from .revocation import RevocationCheck, Revoked
 from .token import AccessToken
 from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS, VerifiedToken, VerifiedTokens, digest_of
 
@@ -62,7 +62,8 @@ class AccessTokenValidator:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuers = _check_issuers(issuers)
-        if not isinstance(max_token_bytes, int) or not 0 < max_token_bytes <= MAX_TOKEN_BYTES:
+        is_whole = isinstance(max_token_bytes, int) and not isinstance(max_token_bytes, bool)
+        if not is_whole or not 0 < max_token_bytes <= MAX_TOKEN_BYTES:
             raise ConfigurationError(f"max_token_bytes is a number of bytes from 1 to {MAX_TOKEN_BYTES}")
         if revoked is not None and not callable(revoked):
             raise ConfigurationError("revoked is a function of one AccessToken, plain or async, that returns a bool")
@@ -71,6 +72,7 @@ class AccessTokenValidator:
         self.max_cached_bytes = max_cached_bytes
         self._cache = VerifiedTokens(max_cached_tokens, max_cached_bytes)
         self.revoked = revoked
+        self._revocation = None if revoked is None else RevocationCheck(revoked)
         self._clock = clock
         self._keys = Keyring(self.issuers)
         self._by_audience = {(i.issuer, audience): i for i in self.issuers for audience in i.settings.audiences}
@@ -92,7 +94,7 @@ class AccessTokenValidator:
         await self._keys.aclose()
 
     def status(self) -> tuple[tuple[str, KeyStatus], ...]:
-        """Return how the keys of each issuer are, by issuer; a key source that does not say is left out."""
+        """Return how the keys of each issuer are, by issuer."""
         return self._keys.status()
 
     def has_expired(self, token: AccessToken | None) -> bool:
@@ -115,8 +117,8 @@ class AccessTokenValidator:
         known = None if digest is None else self._cache.get(digest)
         try:
             verified = await self._known_or_verified(token, digest, known)
-            if self.revoked is not None:
-                await check_not_revoked(self.revoked, verified.token)
+            if self._revocation is not None:
+                await self._revocation.check(verified.token)
                 if self._clock() >= verified.expires_at:  # while the answer was waited for
                     raise _expired(verified)
         except InvalidToken:

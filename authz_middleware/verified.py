@@ -7,13 +7,13 @@ good one out. An entry is believed only after its expiry and its key were looked
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from cachetools import Cache, LRUCache
 
 from ._jose import VerificationKey
+from ._locks import new_lock
 from .errors import ConfigurationError
 from .issuers import TrustedIssuer
 from .token import AccessToken
@@ -42,10 +42,11 @@ def digest_of(token: str) -> bytes:
 
 
 class VerifiedTokens:
-    """At most so many tokens, and at most so many bytes, counted as the length of the raw tokens. Least used go first.
+    """At most so many tokens, and so many bytes, counted as the length of the raw tokens; least recently used go first.
 
     Args:
-        max_tokens: entries; 0 switches the cache off. max_bytes: length of all raw tokens together.
+        max_tokens: entries; 0 switches the cache off. max_bytes: length of all raw tokens together; what they say
+            weighs about six times that in memory.
 
     Raises:
         ConfigurationError: a number that is none, or negative.
@@ -58,7 +59,7 @@ class VerifiedTokens:
         self.is_on = max_tokens > 0 and max_bytes > 0
         self._max_tokens = max_tokens
         self._entries: LRUCache[bytes, VerifiedToken] = LRUCache(max_bytes, getsizeof=lambda entry: entry.size)
-        self._lock = threading.Lock()  # one validator may serve event loops of several threads
+        self._lock = new_lock()  # one validator may serve event loops of several threads
 
     def __len__(self) -> int:
         return len(self._entries)

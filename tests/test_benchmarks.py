@@ -37,7 +37,7 @@ def test_a_cold_herd_costs_one_discovery_and_one_fetch(ours: Any, size: str) -> 
 
 def test_a_flood_at_once_costs_the_burst(ours: Any) -> None:
     flood = ours["flood"]["at once"]
-    assert (flood.fetches.discovery, flood.fetches.jwks) == (0, 2)
+    assert (flood.fetches.discovery, flood.fetches.jwks) == (1, 2)  # metadata was older than a minute
     assert flood.answers[200] == 0
     assert flood.answers.total() == 10_000
     assert flood.good == Counter({200: 10})
@@ -45,7 +45,7 @@ def test_a_flood_at_once_costs_the_burst(ours: Any) -> None:
 
 def test_a_flood_of_100_seconds_costs_what_the_bucket_allows(ours: Any) -> None:
     flood = ours["flood"]["over 100 s"]
-    assert flood.fetches.discovery == 0
+    assert flood.fetches.discovery <= 1 + 100 // 60
     assert flood.fetches.jwks <= 2 + 100 // 15
     assert flood.answers[200] == 0
     assert flood.good == Counter({200: 100})

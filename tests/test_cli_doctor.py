@@ -376,9 +376,11 @@ def test_keys_that_cannot_be_reached_are_this_machine_s_to_mend() -> None:
 
 
 def test_every_twin_is_counted() -> None:
-    findings = with_keys(EC.jwk(), *[SigningKey(kid="twin").jwk()] * 50)
-    assert '50 keys for RS256 are called "twin"' in said(findings, Level.PROBLEM)
-    assert said(findings, Level.OK).startswith('51 keys are published; usable: "ec" (ES256, 256 bits).')
+    twins = [SigningKey("ES256", kid="twin").jwk() for _ in range(20)]
+    findings = with_keys(EC.jwk(), *twins, *twins)
+    assert '20 keys for ES256 are called "twin"' in said(findings, Level.PROBLEM)
+    assert said(findings, Level.OK).startswith('41 keys are published; usable: "ec" (ES256, 256 bits).')
+    assert not said(with_keys(EC.jwk(), EC.jwk()), Level.PROBLEM)
 
 
 def test_two_keys_of_one_name() -> None:

@@ -125,6 +125,7 @@ def test_another_servers_userinfo_is_an_audience_like_any_other() -> None:
 # --- keys -----------------------------------------------------------------------------------------------------------
 
 FETCH = "fetch= takes an httpx.AsyncClient, an httpx2.AsyncClient or an async callable (url, headers) -> Fetched"
+KEYS = 'keys= takes a JWKS document such as {"keys": […]} or a KeySource, an object with an async get'
 NOT_FETCHED = "{} is for keys that are fetched, and keys= or secret= says they are not; leave one out"
 NOT_ALLOWED = "jwks_uri is on none of the allowed_hosts of key_settings; add its host, or leave allowed_hosts out"
 
@@ -151,9 +152,10 @@ KEY_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"jwks_uri": "issuer.test/jwks"}, "jwks_uri is no https URL; write it with https:// and a host"),
     ({"jwks_uri": ""}, "jwks_uri is no https URL; write it with https:// and a host"),
     ({"jwks_uri": 5}, "jwks_uri is no URL; write an https URL"),
-    ({"keys": "https://issuer.test/jwks"}, 'keys= takes a JWKS document such as {"keys": […]} or a KeySource'),
-    ({"keys": [ISSUER.key.jwk()]}, 'keys= takes a JWKS document such as {"keys": […]} or a KeySource'),
-    ({"keys": 5}, 'keys= takes a JWKS document such as {"keys": […]} or a KeySource'),
+    ({"keys": "https://issuer.test/jwks"}, KEYS),
+    ({"keys": StaticJWKS}, KEYS),
+    ({"keys": [ISSUER.key.jwk()]}, KEYS),
+    ({"keys": 5}, KEYS),
     ({"secret": SECRET[:-1]}, "secret must be at least 32 bytes; use the API's signing secret as it was generated"),
     ({"secret": b""}, "secret must be at least 32 bytes; use the API's signing secret as it was generated"),
     ({"secret": 10**40}, "secret must be at least 32 bytes; use the API's signing secret as it was generated"),

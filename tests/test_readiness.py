@@ -14,9 +14,10 @@ from starlette.routing import Route
 from authz_middleware import AuthzMiddleware, ConfigurationError, TrustedIssuer
 from authz_middleware.keys import Fetched
 from authz_middleware.readiness import readiness
-from authz_middleware.testing import LocalIssuer, as_caller
+from authz_middleware.testing import LocalIssuer, as_caller, trust
 
 from .apps import authz, client, http_scope, serve, starlette_app
+from .helpers import RecordingKeys
 from .keys.helpers import in_loop, json_response
 
 
@@ -94,3 +95,21 @@ def test_without_the_middleware_there_is_a_clear_error() -> None:
         client(Starlette(routes=[Route("/readyz", readiness)])).get("/readyz")
     with as_caller(None) as bound, pytest.raises(ConfigurationError, match="readiness needs AuthzMiddleware"):
         asyncio.run(readiness(Request({**http_scope("/readyz"), **bound})))
+
+
+def test_a_source_that_does_not_say_is_not_ready(issuer: LocalIssuer) -> None:
+    trusted = TrustedIssuer(issuer.issuer, issuer.audience, keys=RecordingKeys(issuer.keys), third_party_clients=set())
+    answer = client(starlette_app(issuer, Route("/readyz", readiness), issuers=[trusted])).get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["issuers"] == [{"issuer": issuer.issuer, "keys": "unknown"}]
+
+
+def test_an_issuer_of_a_test_is_ready_until_it_fails() -> None:
+    issuer = LocalIssuer()
+    app = starlette_app(issuer, Route("/readyz", readiness))
+    assert client(app).get("/readyz").status_code == 200
+    with trust(app, issuer):
+        assert client(app).get("/readyz").status_code == 200
+        issuer.fail()
+        assert client(app).get("/readyz").status_code == 503
+    assert client(app).get("/readyz").status_code == 503

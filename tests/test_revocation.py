@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -329,3 +330,18 @@ async def test_a_token_that_expires_while_it_is_asked_has_expired(cached: int) -
     trusted = ISSUER.trusted(algorithms=["ES256"])
     by = AccessTokenValidator([trusted], revoked=slow, max_cached_tokens=cached, clock=lambda: now[0])
     assert await outcome(by) == "expired expired"
+
+
+@in_loop
+async def test_an_outage_is_logged_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="authz_middleware")
+    hook = Hook()
+    by = validator(hook)
+    for answer in (OSError("secret"), OSError("secret"), None, True, False, "secret"):
+        hook.answer = answer
+        await outcome(by)
+    assert caplog.messages == [
+        "revoked failed with OSError",
+        "revoked answers again",
+        "revoked returned a str where a bool is due",
+    ]

@@ -173,7 +173,6 @@ def test_a_failing_key_source_is_an_outage_of_ours(error: BaseException, caplog:
     [
         InvalidToken(Code.UNKNOWN_KEY, Reason.KEY_NOT_PUBLISHED),
         KeysUnavailable(Reason.NEVER_FETCHED, 7),
-        ConfigurationError("run it on asyncio"),
     ],
 )
 def test_what_a_key_source_says_on_purpose_is_passed_on(error: BaseException) -> None:
@@ -1000,7 +999,7 @@ def test_two_issuers_may_share_an_audience() -> None:
     assert len(AccessTokenValidator(iter([ISSUER.trusted(), other.trusted()])).issuers) == 2
 
 
-@pytest.mark.parametrize("limit", [0, -1, 131073, 1.5, "16384", None])
+@pytest.mark.parametrize("limit", [0, -1, 131073, 1.5, "16384", None, True])
 def test_the_limit_of_size_has_limits(limit: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         AccessTokenValidator([ISSUER.trusted()], max_token_bytes=limit)

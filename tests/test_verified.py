@@ -465,7 +465,7 @@ async def test_audiences_that_share_a_key_lose_it_together() -> None:
     elsewhere = LocalIssuer("https://other.test/", algorithm="ES256", key=setting.issuer.key, clock=lambda: NOW)
     foreign = elsewhere.trusted(algorithms=ES256)
     setting.validator = AccessTokenValidator([*trusted, foreign], clock=lambda: NOW)
-    source = setting.validator._keys._by_settings[trusted[0]]
+    source = setting.validator._keys._by_settings[trusted[0]].source
     source._clock = setting.world.clock  # type: ignore[attr-defined]  # its time is the test's
     tokens = [setting.issuer.token(aud=audience) for audience in audiences]
     for token in (*tokens, elsewhere.token()):
@@ -666,7 +666,7 @@ def test_one_validator_serves_several_loops_in_turn() -> None:
 
 # --- the store --------------------------------------------------------------------------------------------------------
 
-KEY = VerificationKey("k", "ES256", None, b"one")
+KEY, OTHER = (VerificationKey.from_jwk(SigningKey("ES256", kid="k").jwk()) for _ in range(2))
 TOKEN = AccessToken(
     issuer="https://issuer.test/", subject="jo", client_id=None, audience=(), expires_at=0, issued_at=0, token_id=None,
     tenant=None, actor=None, dialect="rfc9068", is_machine=False, claims={}, grants=GrantSet(rule=GrantRule.SCOPES),
@@ -720,13 +720,12 @@ def test_the_defaults_are_ten_thousand_tokens_and_sixteen_mebibytes() -> None:
 
 def test_tokens_are_forgotten_one_by_one_and_by_what_they_rest_on() -> None:
     cache = VerifiedTokens(10, 1000)
-    other = VerificationKey("k", "ES256", None, b"two")
     for number in range(6):
-        cache.put(bytes([number]), entry(1, other if number % 2 else KEY))
+        cache.put(bytes([number]), entry(1, OTHER if number % 2 else KEY))
     cache.discard(bytes([0]))
     cache.discard(b"nobody")
     assert (len(cache), cache.size) == (5, 5)
-    cache.drop(lambda held: held.key == other)
+    cache.drop(lambda held: held.key == OTHER)
     assert (len(cache), cache.size) == (2, 2)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from .._jose import VerificationKey
 from .clients import ClientFetch, HTTPXFetch, as_fetch, is_client
 from .discovery import discover_jwks_uri
 from .fetch import Fetch, Fetched, FetchFailed
 from .jwks import BrokenJWKS, KeySet, parse_jwks
 from .remote import RemoteJWKS
 from .settings import KeySettings
-from .source import KeySource, ManagedKeySource, ReportingKeySource, SecretKey, StaticJWKS
+from .source import KeySource, SecretKey, StaticJWKS, is_key_source
 from .status import KeyState, KeyStatus
 from .urls import check_url
 
@@ -24,14 +25,14 @@ __all__ = [
     "KeySource",
     "KeyState",
     "KeyStatus",
-    "ManagedKeySource",
     "RemoteJWKS",
-    "ReportingKeySource",
     "SecretKey",
     "StaticJWKS",
+    "VerificationKey",
     "as_fetch",
     "check_url",
     "discover_jwks_uri",
     "is_client",
+    "is_key_source",
     "parse_jwks",
 ]

@@ -13,16 +13,17 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol, TypeGuard, cast, runtime_checkable
+from typing import Protocol, TypeGuard, cast
 from urllib.parse import urlsplit
 
 import httpx
 
-from .fetch import MAX_BYTES, TOTAL_SECONDS, Fetch, Fetched, FetchFailed
+from .fetch import MAX_BYTES, OK, TOTAL_SECONDS, Fetch, Fetched, FetchFailed
 from .urls import is_forbidden_address
 
-__all__ = ["AsyncClient", "ClientFetch", "HTTPXFetch", "as_fetch", "is_client"]
+__all__ = ["FETCH_FAULT", "AsyncClient", "ClientFetch", "HTTPXFetch", "as_fetch", "is_client", "is_fetch"]
 
+FETCH_FAULT = "fetch= takes an httpx.AsyncClient, an httpx2.AsyncClient or an async callable (url, headers) -> Fetched"
 GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 """For `zlib.decompressobj`: tell the two apart by their first bytes."""
 
@@ -32,10 +33,12 @@ class _Response(Protocol):
     def status_code(self) -> int: ...
     @property
     def headers(self) -> Mapping[str, str]: ...
+    @property
+    def is_stream_consumed(self) -> bool: ...
     def aiter_raw(self) -> AsyncIterator[bytes]: ...
+    async def aread(self) -> bytes: ...
 
 
-@runtime_checkable
 class AsyncClient(Protocol):
     """What `httpx.AsyncClient` and `httpx2.AsyncClient` have in common, as far as it is needed here."""
 
@@ -97,25 +100,36 @@ def as_fetch(fetch: Fetch | AsyncClient | None, *, seconds: float = TOTAL_SECOND
         return HTTPXFetch(seconds=seconds, max_bytes=max_bytes)
     if is_client(fetch):
         return ClientFetch(fetch, max_bytes=max_bytes)
-    return cast("Fetch", fetch)  # checked where an application gives it
+    return cast("Fetch", fetch)
 
 
 def is_client(fetch: object) -> TypeGuard[AsyncClient]:
     """Tell whether this is an asynchronous client. A synchronous one has the same methods, and would block the loop."""
-    close: object = getattr(fetch, "aclose", None)
-    return isinstance(fetch, AsyncClient) and not isinstance(fetch, type) and inspect.iscoroutinefunction(close)
+    has_stream, close = callable(getattr(fetch, "stream", None)), getattr(fetch, "aclose", None)
+    return has_stream and not isinstance(fetch, type) and inspect.iscoroutinefunction(close)
+
+
+def is_fetch(fetch: object) -> TypeGuard[Fetch | AsyncClient]:
+    """Tell whether this can be passed as `fetch=`: an asynchronous client, or something to call."""
+    return is_client(fetch) or (callable(fetch) and not isinstance(fetch, type))
 
 
 async def _get(client: AsyncClient, url: str, headers: Mapping[str, str], max_bytes: int) -> Fetched:
     wanted = {**headers, "Accept-Encoding": "identity"}
     async with client.stream("GET", url, headers=wanted, follow_redirects=False) as response:
-        body = await _read(response, max_bytes)
+        # What is no document is not read: an error's page may be coded or long, and what counts are its headers.
+        body = await _read(response, max_bytes) if response.status_code == OK else b""
         names = {name.lower(): value for name, value in response.headers.items()}
         return Fetched(response.status_code, names, body)
 
 
 async def _read(response: _Response, max_bytes: int) -> bytes:
-    body = _Body(response.headers.get("content-encoding", "identity").lower(), max_bytes)
+    coding = response.headers.get("content-encoding", "").strip().lower() or "identity"
+    if response.is_stream_consumed:  # there was no network: a mock transport's response, which is whole and unfolded
+        body = _Body("identity", max_bytes)
+        body.add(await response.aread())
+        return body.whole()
+    body = _Body(coding, max_bytes)
     try:
         async for chunk in response.aiter_raw():
             body.add(chunk)

@@ -13,7 +13,7 @@ from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
 from .._jose import JSONFault, parse_json
-from .fetch import Fetch, FetchFailed, check_fetched_url, fetch_document
+from .fetch import Fetch, FetchFailed, check_fetched_url, fetch_document, parse_document
 from .settings import KeySettings
 
 __all__ = ["CodeFlow", "JWKSEndpoint", "discover_code_flow", "discover_jwks_uri", "metadata_urls"]
@@ -81,6 +81,7 @@ class JWKSEndpoint:
         self._clock = clock
         self._uri = configured
         self._is_configured = configured is not None
+        self._read_at = -math.inf
         self._known_until = -math.inf
         self._retry_at = -math.inf  # while metadata cannot be had
 
@@ -110,13 +111,15 @@ class JWKSEndpoint:
         delay = max(settings.longest_backoff, min(settings.longest_retry_after, retry_after))
         self._retry_at = self._clock() + delay
 
-    def doubt(self) -> None:
-        """Read the metadata again next time: perhaps the endpoint has moved."""
-        self._known_until = -math.inf
+    def doubt(self, age: float = 0) -> None:
+        """Read the metadata again next time if it is that old: perhaps the endpoint has moved."""
+        if self._clock() >= self._read_at + age:
+            self._known_until = -math.inf
 
     async def _discover(self) -> str:
         self._uri = uri = await discover_jwks_uri(self._issuer, self._fetch, self._settings)
-        self._known_until = self._clock() + self._settings.discovery_lifetime
+        self._read_at = self._clock()
+        self._known_until = self._read_at + self._settings.discovery_lifetime
         return uri
 
 
@@ -130,7 +133,7 @@ async def _fetch_metadata(issuer: str, fetch: Fetch, settings: KeySettings) -> M
             raise
         response = await get(oauth)
     try:
-        metadata = parse_json(response.body)
+        metadata = await parse_document(parse_json, response.body)
     except JSONFault:
         raise FetchFailed("bad_metadata") from None
     if not isinstance(metadata, dict) or metadata.get("issuer") != issuer:  # RFC 8414 section 3.3: identical

@@ -1,23 +1,26 @@
 """What a response says about time: for how long it is fresh, and when to come back.
 
 Sources: RFC 9111 sections 4.2.1, 4.2.3 and 5.2.2 (max-age, Age, no-store, no-cache), RFC 9110 section 10.2.3
-(Retry-After) and 6.6.1 (Date).
+(Retry-After) 5.6.7 (its three forms of a date) and 6.6.1 (Date).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from .settings import KeySettings
 
 __all__ = ["read_lifetime", "read_retry_after"]
 
-_MAX_AGE = re.compile(r'(?:^|[,\s])max-age="?(\d{1,9})', re.IGNORECASE | re.ASCII)
-_UNCACHEABLE = re.compile(r"(?:^|[,\s])no-(?:store|cache)(?:$|[,\s=])", re.IGNORECASE)
-_SECONDS = re.compile(r"\d{1,9}", re.ASCII)
+MOST_SECONDS = 2**31
+"""What a number that is larger stands for (RFC 9111 section 1.2.2)."""
+
+_DIRECTIVE = re.compile(r'([^\s,="]+)(?:=("(?:[^"\\]|\\.)*"|[^\s,"]*))?')
+_SECONDS = re.compile(r"\d+", re.ASCII)
+_ASCTIME = re.compile(r"\w{3} \w{3} [ \d]\d \d\d:\d\d:\d\d \d{4}", re.ASCII)  # has no zone, and means UTC
 
 
 def read_lifetime(headers: Mapping[str, str], settings: KeySettings) -> float | None:
@@ -26,13 +29,15 @@ def read_lifetime(headers: Mapping[str, str], settings: KeySettings) -> float | 
     The shortest lifetime holds whatever a server writes: one provider sends `max-age=15` for keys that change twice a
     year. `no-store` and `no-cache` mean just that shortest one: verifying tokens without keeping keys is no option.
     """
-    control = headers.get("cache-control", "")
-    if _UNCACHEABLE.search(control):
+    control: dict[str, str] = {}
+    for name, value in _DIRECTIVE.findall(headers.get("cache-control", "")):
+        control.setdefault(name.lower(), value.strip('"'))  # the first counts
+    if control.keys() & {"no-store", "no-cache"}:
         return settings.shortest_lifetime
-    max_age = _MAX_AGE.search(control)
-    if max_age is None:
+    if "max-age" not in control:
         return None
-    left = float(max_age[1]) - (_whole_seconds(headers.get("age")) or 0.0)
+    max_age = _whole_seconds(control["max-age"]) or 0.0  # one that is no number: stale (RFC 9111 section 4.2.1)
+    left = max_age - (_whole_seconds(headers.get("age", "").partition(",")[0]) or 0.0)
     return min(settings.longest_lifetime, max(settings.shortest_lifetime, left))
 
 
@@ -48,7 +53,9 @@ def read_retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _whole_seconds(text: str | None) -> float | None:
-    return float(text) if text is not None and _SECONDS.fullmatch(text.strip()) else None
+    if text is None or not _SECONDS.fullmatch(text := text.strip()):
+        return None
+    return float(min(MOST_SECONDS, int(text[:11])))  # eleven digits are more than enough
 
 
 def _date(text: str | None) -> datetime | None:
@@ -58,4 +65,6 @@ def _date(text: str | None) -> datetime | None:
         date = parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):
         return None
+    if _ASCTIME.fullmatch(text):
+        return date.replace(tzinfo=UTC)
     return date if date.tzinfo is not None else None

@@ -10,6 +10,9 @@ from .settings import KeySettings
 
 __all__ = ["HeldKeys", "Jitter", "Times"]
 
+MOST_ETAG = 1024
+"""Characters of an ETag that is sent back: servers refuse header fields that are too long."""
+
 Jitter = Callable[[float, float], float]
 """Returns a number between two."""
 
@@ -20,7 +23,7 @@ class Times:
 
     Attributes:
         lifetime: for how long it is fresh.
-        contact: the latest response that brought or confirmed it.
+        contact: when the response that brought or confirmed it was asked for.
         fresh_until: when it is stale. usable_until: when it ends, whatever happens.
         refresh_at: when it is refreshed in the background.
     """
@@ -35,6 +38,8 @@ class Times:
     def since(cls, contact: float, lifetime: float, settings: KeySettings, jitter: Jitter) -> Times:
         """Return the times of a set that is fresh for so long, counted from the contact."""
         ahead, spread = settings.refresh_ahead, settings.refresh_spread
+        if settings.outage_tolerance:  # 0: none beyond the lifetime
+            lifetime = min(lifetime, settings.outage_tolerance)
         return cls(
             lifetime=lifetime,
             contact=contact,
@@ -64,5 +69,6 @@ class HeldKeys:
 
         An ETag holds for the endpoint that gave it (RFC 9110 section 8.8.3).
         """
-        sendable = self.etag is not None and self.etag.isascii() and self.etag.isprintable()
-        return {"If-None-Match": self.etag} if self.etag and sendable and self.uri == uri else {}
+        etag = self.etag
+        sendable = isinstance(etag, str) and 0 < len(etag) <= MOST_ETAG and etag.isascii() and etag.isprintable()
+        return {"If-None-Match": etag} if etag and sendable and self.uri == uri else {}

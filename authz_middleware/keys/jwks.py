@@ -27,8 +27,8 @@ class KeySet:
 
     @classmethod
     def of(cls, keys: Iterable[VerificationKey]) -> KeySet:
-        """Index keys. Two keys of one id and algorithm are both dropped: nobody can say which one is meant."""
-        keys = list(keys)
+        """Index keys. Two different ones of one id and algorithm are both dropped: nobody can say which is meant."""
+        keys = sorted(set(keys), key=lambda key: key.fingerprint)  # the order in a document says nothing
         seen = Counter((key.kid, key.algorithm) for key in keys if key.kid is not None)
         kept = [key for key in keys if key.kid is None or seen[key.kid, key.algorithm] == 1]
         by_algorithm: dict[str, tuple[VerificationKey, ...]] = {}

@@ -36,6 +36,10 @@ class Outage:
         """Tell whether it is time to try again."""
         return now >= self.retry_at
 
+    def goes_on(self, now: float, settings: KeySettings) -> bool:
+        """Tell whether fetching fails and is tried again and again: where no event loop runs between requests, not."""
+        return self.failures > 0 and now < self.retry_at + settings.longest_backoff + settings.fetch_seconds
+
     def seconds_left(self, now: float) -> int:
         """Return the whole seconds after which to ask again, for `Retry-After`: at least one."""
         return max(1, math.ceil(self.retry_at - now)) if now < self.retry_at else 1

@@ -10,32 +10,31 @@ What is known is replaced whole, at the end of a flight: no request sees half of
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import random
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
-from .._jose import VerificationKey
+from .._jose import ALGORITHMS, VerificationKey
+from .._locks import new_lock
 from ..errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason
-from .absent import AbsentKeys, TokenBucket
-from .clients import AsyncClient, as_fetch
+from .absent import AbsentKeys, Name, TokenBucket
+from .attempt import attempt
+from .clients import FETCH_FAULT, AsyncClient, as_fetch, is_fetch
 from .discovery import JWKSEndpoint
-from .fetch import NOT_MODIFIED, Fetch, FetchFailed, fetch_document
+from .fetch import NOT_MODIFIED, Fetch, FetchFailed, fetch_document, parse_document
 from .flights import Flights
 from .freshness import read_lifetime
 from .held import HeldKeys, Jitter, Times
-from .jwks import BrokenJWKS, KeySet, parse_jwks
+from .jwks import KeySet, parse_jwks
 from .outage import Outage
 from .settings import KeySettings
 from .status import KeyState, KeyStatus
 from .urls import check_url
 
 __all__ = ["RemoteJWKS"]
-
-DEFAULTS = KeySettings()
 
 _log = logging.getLogger("authz_middleware")
 
@@ -48,8 +47,11 @@ class RemoteJWKS:
         algorithms: what the issuer may sign with; keys for anything else are skipped.
         jwks_uri: the endpoint; None finds it through the issuer's metadata.
         fetch: how documents are fetched: an async callable, an `httpx.AsyncClient` or an `httpx2.AsyncClient`.
-        settings: the numbers.
+        settings: the numbers; None: the defaults.
         clock: monotonic seconds. jitter: a number within two bounds.
+
+    Raises:
+        ConfigurationError: an argument that cannot be meant; with every fault found.
     """
 
     def __init__(
@@ -59,13 +61,18 @@ class RemoteJWKS:
         *,
         jwks_uri: str | None = None,
         fetch: Fetch | AsyncClient | None = None,
-        settings: KeySettings = DEFAULTS,
+        settings: KeySettings | None = None,
         clock: Callable[[], float] = time.monotonic,
         jitter: Jitter = random.uniform,
     ) -> None:
+        settings = settings or KeySettings()
         faults = check_url(issuer, "issuer") + ([] if jwks_uri is None else check_url(jwks_uri, "jwks_uri"))
         if not faults and jwks_uri is not None and not settings.allows_host_of(jwks_uri):
             faults.append("jwks_uri is on a host that allowed_hosts= does not list; add it there")
+        if fetch is not None and not is_fetch(fetch):
+            faults.append(FETCH_FAULT)
+        if not algorithms or not ALGORITHMS.issuperset(algorithms):
+            faults.append(f"algorithms must be some of {', '.join(sorted(ALGORITHMS))}")
         if faults:
             raise ConfigurationError(*(f"RemoteJWKS: {fault}" for fault in faults))
         self._issuer = issuer
@@ -75,12 +82,12 @@ class RemoteJWKS:
         self._jitter = jitter
         self._fetch = as_fetch(fetch, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes)
         self._endpoint = JWKSEndpoint(issuer, jwks_uri, self._fetch, settings, clock)
-        self._flights = Flights(self._fly)
+        self._flights = Flights(self._fly, 2 * settings.fetch_seconds + 1)  # the rest of an attempt, and one more
         self._held: HeldKeys | None = None  # the last known good set
         self._outage = Outage()
         self._bucket = TokenBucket(settings.unknown_key_burst, settings.unknown_key_interval)
         self._absent = AbsentKeys(settings.max_absent, settings.unknown_key_interval)
-        self._recording = threading.Lock()  # flights of several event loops may end at once
+        self._recording = new_lock()  # flights of several event loops may end at once
 
     async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
         """Return a published key. A known key never waits while the set is fresh, or stale after a failed refresh.
@@ -90,7 +97,7 @@ class RemoteJWKS:
             KeysUnavailable: it cannot be said: there are no usable keys, or the latest fetch failed.
         """
         held = self._held
-        if held is not None and self._clock() < held.times.refresh_at:  # the usual case, at the least cost
+        if held is not None and self._clock() < held.times.refresh_at and not self._outage.failures:  # the usual case
             key = held.keys.find(kid, algorithm)
             if key is not None:
                 return key
@@ -123,7 +130,7 @@ class RemoteJWKS:
             next_attempt = outage.retry_at
             state = KeyState.UNAVAILABLE
         else:
-            next_attempt = max(held.times.refresh_at, outage.retry_at)
+            next_attempt = outage.retry_at if outage.failures else held.times.refresh_at
             usable = KeyState.STALE if now < held.times.usable_until else KeyState.UNAVAILABLE
             state = KeyState.FRESH if now < held.times.fresh_until else usable
         return KeyStatus(
@@ -144,8 +151,9 @@ class RemoteJWKS:
         """
         now, held, outage = self._clock(), self._held, self._outage
         may_attempt = outage.allows_attempt(now)  # also while a flight is under way
-        if held is not None and now < (held.times.usable_until if outage.failures else held.times.fresh_until):
-            if now >= held.times.refresh_at and may_attempt:
+        is_failing = outage.goes_on(now, self._settings)
+        if held is not None and now < (held.times.usable_until if is_failing else held.times.fresh_until):
+            if (now >= held.times.refresh_at or outage.failures) and may_attempt:
                 self._flights.take_off()  # in the background: nobody waits for it
         elif may_attempt:
             await self._flights.take_off().landed()
@@ -165,21 +173,28 @@ class RemoteJWKS:
         Raises:
             KeysUnavailable: enough requests wait for such a flight already.
         """
-        while self._flights.ended <= begun_before:
-            if self._flights.current() is None and not self._may_begin_search():
+        for _ in range(2):
+            if self._flights.ended > begun_before:
+                break
+            if self._flights.current() is None and not self._may_begin_search((kid, algorithm)):
                 return None
             await self._land_searching()
             held = self._held
             if held is not None and (key := held.keys.find(kid, algorithm)) is not None:
                 return key
-        if self._held is None or self._held.flight <= begun_before:  # it ended without an answer
+        if self._held is None or self._held.flight <= begun_before or self._outage.failures:  # no answer, or an old one
             raise self._unavailable(Reason.UNKNOWN_KEY_AND_FETCH_FAILED)
         self._absent.remember((kid, algorithm), self._clock())
         return None
 
-    def _may_begin_search(self) -> bool:
+    def _may_begin_search(self, name: Name) -> bool:
+        """Take a token of the bucket for a search. A key that was not found before leaves one for a rotation."""
         now = self._clock()
-        return self._outage.allows_attempt(now) and self._bucket.take(now)
+        leave = 1 if self._absent.knows(name) else 0
+        if not self._outage.allows_attempt(now) or not self._bucket.take(now, leave):
+            return False
+        self._endpoint.doubt(self._settings.shortest_lifetime)  # perhaps the keys have moved
+        return True
 
     async def _land_searching(self) -> None:
         """Wait for the flight, as one of so many: anybody can name a key, and each who waits holds a request open."""
@@ -198,20 +213,18 @@ class RemoteJWKS:
     # --- fetching -----------------------------------------------------------------------------------------------------
 
     async def _fly(self, number: int) -> None:
-        """Fetch once and record the outcome. Raises nothing: it concerns all who wait, and perhaps nobody does."""
-        try:
-            async with asyncio.timeout(self._settings.fetch_seconds):  # discovery included: somebody may be waiting
-                held = await self._refresh(number)
-        except FetchFailed as failure:
-            self._record_failure(number, failure)
-        except TimeoutError:
-            self._record_failure(number, FetchFailed("timeout"))
-        except BrokenJWKS as broken:
-            self._record_failure(number, FetchFailed(str(broken)))
-        except Exception as error:  # noqa: BLE001 - a response of an odd type, from a `Fetch` of the application's own
-            self._record_failure(number, FetchFailed(type(error).__name__))
-        else:
-            self._record_success(held)
+        """Fetch and record the outcome. Raises nothing: it concerns all who wait, and perhaps nobody does.
+
+        What does not count is made anew. That is seldom: where an event loop stands still, it does so for long.
+        """
+        counts = False
+        while not counts:
+            made = await attempt(self._refresh(number), self._settings.fetch_seconds, self._clock)
+            counts = made.counts
+            if not isinstance(made.outcome, FetchFailed):
+                self._record_success(made.outcome)  # if only for the moment: it is newer than what is at hand
+            elif counts:
+                self._record_failure(number, made.outcome)
 
     async def _refresh(self, number: int) -> HeldKeys:
         """Return the set that the server has now.
@@ -219,26 +232,32 @@ class RemoteJWKS:
         Raises:
             FetchFailed, BrokenJWKS: it cannot be had.
         """
-        settings = self._settings
+        settings, asked_at = self._settings, self._clock()
         uri = await self._endpoint.locate()
         known = self._held
         condition = {} if known is None else known.condition(uri)
-        response = await fetch_document(
-            self._fetch, uri, condition, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes
-        )
+        get = partial(fetch_document, self._fetch, uri, seconds=settings.fetch_seconds, max_bytes=settings.max_bytes)
+        try:
+            response = await get(condition)
+        except FetchFailed as failure:
+            if not (condition and failure.refused):
+                raise
+            condition = {}  # perhaps it is the condition that something on the way does not like
+            response = await get(condition)
         lifetime = read_lifetime(response.headers, settings)
         if response.status != NOT_MODIFIED:
-            keys, etag = self._read_keys(response.body, known), response.headers.get("etag")
+            keys, etag = await self._read_keys(response.body, known), response.headers.get("etag")
             lifetime = settings.lifetime if lifetime is None else lifetime
         elif known is None or not condition:
             raise FetchFailed("not_modified_unasked")
         else:  # what a 304 leaves out stays as it was (RFC 9111 section 4.3.4)
             keys, etag = known.keys, known.etag
             lifetime = known.times.lifetime if lifetime is None else lifetime
-        return HeldKeys(keys, uri, etag, number, Times.since(self._clock(), lifetime, settings, self._jitter))
+        return HeldKeys(keys, uri, etag, number, Times.since(asked_at, lifetime, settings, self._jitter))
 
-    def _read_keys(self, document: bytes, known: HeldKeys | None) -> KeySet:
-        keys = parse_jwks(document, self._algorithms, max_keys=self._settings.max_keys)
+    async def _read_keys(self, document: bytes, known: HeldKeys | None) -> KeySet:
+        parse = partial(parse_jwks, algorithms=self._algorithms, max_keys=self._settings.max_keys)
+        keys = await parse_document(parse, document)
         return keys if known is None else keys.keeping(known.keys)
 
     def _record_success(self, held: HeldKeys) -> None:
@@ -247,7 +266,7 @@ class RemoteJWKS:
             if known is not None and held.flight < known.flight:
                 return  # a later flight, on another event loop, has brought a newer document
             self._held, self._outage = held, Outage()
-        if known is None or held.keys is not known.keys:
+        if known is None or held.keys != known.keys:
             self._absent.clear()  # a new document may name any of them
         if outage.failures:
             _log.info("keys of issuer %s: fetched again", self._issuer)
@@ -260,4 +279,5 @@ class RemoteJWKS:
             self._outage = outage
         self._endpoint.doubt()
         if outage.failures == 1:
-            _log.warning("keys of issuer %s: fetch failed (%s)", self._issuer, failure.kind)
+            what = failure.kind if failure.cause is None else f"{failure.kind}: {failure.cause}"
+            _log.warning("keys of issuer %s: fetch failed (%s)", self._issuer, what)

@@ -17,7 +17,7 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "shortest_lifetime": (1, 86_400),
         "longest_lifetime": (1, 86_400),
         "discovery_lifetime": (1, 86_400),
-        "refresh_ahead": (0.1, 1.0),
+        "refresh_ahead": (0.1, 0.99),
         "refresh_spread": (0.0, 0.5),
         "outage_tolerance": (0, 604_800),
         "shortest_backoff": (0.1, 600),
@@ -44,10 +44,10 @@ class KeySettings:
         lifetime: seconds a set is fresh where its response does not say (1 to 86400, as the next three).
         shortest_lifetime, longest_lifetime: bounds of what a response may say.
         discovery_lifetime: seconds after which metadata is read again; a failure reads it again at once.
-        refresh_ahead: the part of its lifetime after which a fresh set is refreshed in the background (0.1 to 1.0),
+        refresh_ahead: the part of its lifetime after which a fresh set is refreshed in the background (0.1 to 0.99),
             give or take `refresh_spread` (0.0 to 0.5), so that processes do not all ask at once.
         outage_tolerance: seconds after the last successful contact for which known keys work while fetches fail
-            (0 to 604800); 0 ends them with their lifetime.
+            (0 to 604800); no set is fresh for longer. 0 ends them with their lifetime.
         shortest_backoff, longest_backoff: seconds between attempts while fetches fail, doubling (0.1 to 600), give or
             take the part `backoff_spread` (0.0 to 0.9), never above the longest.
         longest_retry_after: the most seconds that a server's `Retry-After` can put off the next attempt (0 to 3600).
@@ -111,6 +111,8 @@ class KeySettings:
             yield "lifetime lies between shortest_lifetime and longest_lifetime; widen the bounds or move it"
         if not self.refresh_ahead - self.refresh_spread > 0 or self.refresh_ahead + self.refresh_spread > 1:
             yield "refresh_ahead give or take refresh_spread must lie within the lifetime, 0 to 1; lower the spread"
+        if 0 < self.outage_tolerance < self.shortest_lifetime:
+            yield "outage_tolerance is below shortest_lifetime, so it would say nothing; lower that one, or write 0"
         if self.shortest_backoff > self.longest_backoff:
             yield "shortest_backoff is above longest_backoff; swap them"
         if self.fetch_seconds > self.shortest_lifetime:

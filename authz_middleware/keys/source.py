@@ -2,69 +2,91 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
+from copy import deepcopy
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, Self, TypeGuard
 
 from .._jose import ALGORITHMS, JSONFault, VerificationKey, parse_json, secret_key
 from ..errors import Code, ConfigurationError, InvalidToken, Reason
 from .jwks import BrokenJWKS, parse_jwks_document
 from .status import KeyState, KeyStatus
 
-__all__ = ["KeySource", "ManagedKeySource", "ReportingKeySource", "SecretKey", "StaticJWKS"]
+__all__ = ["KeySource", "SecretKey", "StaticJWKS", "is_key_source"]
 
 
-@runtime_checkable
 class KeySource(Protocol):
-    """Gives the key a token says it was signed with."""
+    """Gives the key a token says it was signed with.
+
+    It may also have these methods, each used if it is there:
+
+    `status() -> KeyStatus`, how the keys are, without asking for anything. Without it they count as unknown, and the
+    readiness check is not ready.
+
+    `async warm_up() -> bool`, which has keys before the first token needs one, and tells whether there are some that
+    can be used. Without it, `status` tells.
+
+    `async aclose() -> None`, which ends what is under way on this event loop.
+    """
 
     async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
         """Return the key with this `kid` (None: the token names none) and algorithm.
 
         Raises:
             InvalidToken: there is no such key (`unknown_key`).
-            KeysUnavailable: it cannot be said whether there is.
+            KeysUnavailable: it cannot be said whether there is. So says whatever else is raised, and no answer within
+                15 seconds.
         """
         ...
 
 
-@runtime_checkable
-class ReportingKeySource(KeySource, Protocol):
-    """A key source that can also say how it is."""
-
-    def status(self) -> KeyStatus:
-        """Return how the keys are, without asking for anything."""
-        ...
-
-
-@runtime_checkable
-class ManagedKeySource(ReportingKeySource, Protocol):
-    """A key source that can also be readied before the first token, and be ended."""
-
-    async def warm_up(self) -> bool:
-        """Have keys before the first token needs one. Tell whether there are some that can be used."""
-        ...
-
-    async def aclose(self) -> None:
-        """End what is under way on this event loop."""
-        ...
+def is_key_source(value: object) -> TypeGuard[KeySource]:
+    """Tell whether this is an object with an async `get` of two arguments: no class, no dictionary, no HTTP client."""
+    get: object = getattr(value, "get", None)
+    is_async = inspect.iscoroutinefunction(get) or inspect.iscoroutinefunction(type(get).__call__)
+    if isinstance(value, type) or not callable(get) or not is_async:
+        return False
+    try:
+        inspect.signature(get).bind("kid", "RS256")
+    except TypeError:
+        return False
+    return True
 
 
 class StaticJWKS:
-    """A fixed JWKS document, for issuers without an endpoint and for tests. Read at construction, never again."""
+    """A fixed JWKS document, for issuers without an endpoint and for tests. Read at construction, never again.
 
-    def __init__(self, document: Mapping[str, object], algorithms: frozenset[str] = ALGORITHMS) -> None:
+    Args:
+        document: the JWKS.
+        algorithms: what the issuer may sign with; keys for anything else are skipped. None: what the `TrustedIssuer`
+            says that the source is given to.
+
+    Raises:
+        ConfigurationError: the document holds no usable key.
+    """
+
+    def __init__(self, document: Mapping[str, object], algorithms: frozenset[str] | None = None) -> None:
+        self._document = deepcopy(document) if algorithms is None else None
         try:
-            self._keys = parse_jwks_document(document, algorithms)
+            self._keys = parse_jwks_document(document, ALGORITHMS if algorithms is None else algorithms)
         except BrokenJWKS as broken:
             raise ConfigurationError(
                 f"keys= holds no usable key ({broken}); pass a JWKS document such as "
                 '{"keys": [{"kty": "RSA", "kid": "…", "n": "…", "e": "AQAB"}]} with public keys'
             ) from None
 
+    def bound_to(self, algorithms: frozenset[str]) -> Self:
+        """Return the keys of the same document for an issuer that may use these; what was bound stays as it is.
+
+        Raises:
+            ConfigurationError: none of them is usable then.
+        """
+        return self if self._document is None else type(self)(self._document, algorithms)
+
     @classmethod
-    def from_file(cls, path: str | PathLike[str], algorithms: frozenset[str] = ALGORITHMS) -> Self:
+    def from_file(cls, path: str | PathLike[str], algorithms: frozenset[str] | None = None) -> Self:
         """Read a JWKS document from a file, now. Who replaces the file restarts the process.
 
         Raises:

@@ -17,6 +17,8 @@ class KeyState(StrEnum):
     """The set is past its lifetime, and still used while it cannot be refreshed."""
     UNAVAILABLE = "unavailable"
     """There is no set that may be used: requests with a token are answered 503."""
+    UNKNOWN = "unknown"
+    """The key source does not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ class KeyStatus:
         state: see `KeyState`.
         age: seconds since the last successful contact with the issuer; None before the first, and for fixed keys.
         last_error: one word for why the latest attempt failed, such as `timeout`, `transport`, `status`, `too_large`,
-            `not_json`, `no_usable_key`, `bad_metadata` or `host_not_allowed`; None if it did not.
+            `not_json`, `no_usable_key`, `bad_metadata`, `host_not_allowed` or `source_failed`; None if it did not.
         next_refresh: seconds until the next attempt is due, made when a request asks; None before the first.
         key_ids: the ids of the keys at hand, sorted.
     """
@@ -40,5 +42,5 @@ class KeyStatus:
 
     @property
     def is_usable(self) -> bool:
-        """Whether tokens can be verified."""
-        return self.state is not KeyState.UNAVAILABLE
+        """Whether tokens can be verified, as far as is known."""
+        return self.state in {KeyState.FRESH, KeyState.STALE}

@@ -132,7 +132,7 @@ class AccessTokenVerifier:
         await self._validator.aclose()
 
     def status(self) -> tuple[tuple[str, KeyStatus], ...]:
-        """Return how the keys of each issuer are, by issuer; a key source that does not say is left out."""
+        """Return how the keys of each issuer are, by issuer."""
         return self._validator.status()
 
     def _resource_of(self, verified: AccessToken) -> str | None:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from .._jose import ALGORITHMS, VerificationKey
 from ..errors import KeysUnavailable, Reason
-from ..keys import StaticJWKS
+from ..keys import KeyState, KeyStatus, StaticJWKS
 
 __all__ = ["Availability", "LiveKeys", "StandInKeys"]
 
@@ -68,6 +68,11 @@ class LiveKeys:
             raise KeysUnavailable(Reason.KEY_SOURCE_FAILED, RETRY_AFTER_SECONDS)
         return await StaticJWKS(self._document(), ALGORITHMS).get(kid, algorithm)
 
+    def status(self) -> KeyStatus:
+        """Return whether a key can be had at this moment."""
+        is_published = self._availability is Availability.PUBLISHED
+        return KeyStatus(state=KeyState.FRESH if is_published else KeyState.UNAVAILABLE)
+
     def _waiter(self) -> asyncio.Future[None] | None:
         """Return what to wait for on this event loop, or None if nobody needs to wait."""
         with self._changing:
@@ -91,6 +96,10 @@ class StandInKeys:
     async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
         """Return a key that is published now; raises as `LiveKeys` does."""
         return await self._keys.get(kid, algorithm)
+
+    def status(self) -> KeyStatus:
+        """Return whether a key can be had at this moment."""
+        return self._keys.status()
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

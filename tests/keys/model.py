@@ -19,6 +19,8 @@ TOLERANCE = 3600
 BURST, INTERVAL = 2, 15
 BACKOFF = [1, 2, 4, 8, 16, 30]
 LONGEST_RETRY_AFTER = 300
+FETCH_SECONDS = 5
+STANDSTILL = 2
 
 Answer = str
 """`ok`, or the code of a refusal."""
@@ -69,6 +71,7 @@ class Fetch:
     """The fetch under way. It has begun once it was given the server's answer, which it brings when it lands."""
 
     response: Document | Failure | None = None
+    asked_at: float = 0.0
     waiters: list[Waiter] = field(default_factory=list)
 
     @property
@@ -106,16 +109,23 @@ class Model:
 
     @property
     def is_due(self) -> bool:
-        return self.now >= self.contact + AHEAD * self.lifetime
+        """While attempts fail, the next is due as soon as it may be made."""
+        return self.failures > 0 or self.now >= self.contact + AHEAD * self.lifetime
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether attempts go on after one that failed: the latest is no longer ago than two can be apart."""
+        return self.failures > 0 and self.now < self.retry_at + BACKOFF[-1] + FETCH_SECONDS
 
     @property
     def may_fetch(self) -> bool:
         return self.now >= self.retry_at
 
-    def takes_token(self) -> bool:
+    def takes_token(self, kid: str) -> bool:
+        """What was not found before leaves one."""
         self.level = min(BURST, self.level + (self.now - self.filled_at) / INTERVAL)
         self.filled_at = self.now
-        has_one = self.level >= 1
+        has_one = self.level >= (2 if kid in self.absent else 1)
         self.level -= has_one
         return has_one
 
@@ -135,7 +145,7 @@ class Model:
     def arrive(self, token: Token) -> Waiter:
         """Answer a request, or let it wait."""
         waiter = Waiter(token, is_searching=False, is_early=self.fetch is None or self.fetch.response is None)
-        if not self.is_fresh and not (self.failures and self.is_usable):
+        if not self.is_fresh and not (self.is_failing and self.is_usable):
             if self.may_fetch:
                 self.wait(waiter)  # everybody waits, for any number of seconds the fetch takes
             else:
@@ -156,7 +166,7 @@ class Model:
 
     def search(self, waiter: Waiter) -> None:
         if self.fetch is None:
-            if not self.may_fetch or not self.takes_token():
+            if not self.may_fetch or not self.takes_token(waiter.token.kid):
                 waiter.answer = self.answer_of_unknown()
                 return
             self.fetch = Fetch()
@@ -177,19 +187,26 @@ class Model:
         """The fetch under way asks the server, and this is what it will be told."""
         if self.fetch is None:
             raise LookupError("there is no fetch")
-        self.fetch.response = response
+        self.fetch.response, self.fetch.asked_at = response, self.now
         self.fetches += 1
 
     def land(self) -> None:
         """The fetch under way ends. Those it does not answer for good wait for another one, which has not begun."""
         if self.fetch is None or self.fetch.response is None:
             raise LookupError("there is no fetch that has begun")
+        longest = 2 * FETCH_SECONDS if isinstance(self.fetch.response, Document) else STANDSTILL
+        if self.now - self.fetch.asked_at > longest:  # time passed and nobody noticed: the event loop stood still
+            if isinstance(self.fetch.response, Document):
+                self.learn(self.fetch)  # it is newer than what is at hand
+            self.fetch.response = None
+            return
         landed, self.fetch = self.fetch, None
-        self.learn(landed.response)
+        self.learn(landed)
         for waiter in landed.waiters:
             self.after(waiter)
 
-    def learn(self, response: Document | Failure | None) -> None:
+    def learn(self, fetch: Fetch) -> None:
+        response = fetch.response
         if not isinstance(response, Document):
             delay = BACKOFF[min(self.failures, len(BACKOFF) - 1)]
             retry_after = 0 if response is None else response.retry_after or 0
@@ -201,9 +218,9 @@ class Model:
             self.lifetime = min(LONGEST, max(SHORTEST, stated))
         elif not response.is_unchanged:
             self.lifetime = FRESH
-        if not response.is_unchanged:
+        if self.document is None or response.keys != self.document.keys:
             self.absent.clear()  # they die with the next document
-        self.document, self.contact, self.failures, self.retry_at = response, self.now, 0, 0.0
+        self.document, self.contact, self.failures, self.retry_at = response, fetch.asked_at, 0, 0.0
 
     def after(self, waiter: Waiter) -> None:
         """Answer one who has waited, or let it search once more."""

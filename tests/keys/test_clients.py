@@ -493,3 +493,53 @@ async def test_keys_come_through_a_client(opened: Opened) -> None:
         assert (await source.get("old", "ES256")).kid == "old"
     paths = [request.split()[1] for request in server.requests]
     assert paths == ["/.well-known/openid-configuration", "/keys", "/keys"]
+
+
+# --- what is no document ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [({}, b"no"), ({"content-encoding": "br"}, b"no"), ({"content-encoding": "gzip"}, b"no"), ({}, b" " * 600_000)],
+)
+@pytest.mark.parametrize("status", [404, 429, 503])
+@in_loop
+async def test_the_page_of_an_error_hides_nothing_of_what_its_head_says(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
+    head = {"retry-after": "120", **headers}
+    transport = httpx.MockTransport(lambda _: httpx.Response(status, headers=head, stream=httpx.ByteStream(body)))
+    with pytest.raises(FetchFailed) as caught:
+        await fetch_document(as_fetch(httpx.AsyncClient(transport=transport, verify=TLS)), "https://issuer.test/", {})
+    failed = caught.value
+    assert (failed.kind, failed.absent, failed.retry_after) == ("status", status == 404, None if status == 404 else 120)
+
+
+@pytest.mark.parametrize("coding", ["", " ", "identity", "Identity "])
+@in_loop
+async def test_no_coding_may_be_said_in_several_ways(coding: str) -> None:
+    response = httpx.Response(200, headers={"content-encoding": coding}, stream=httpx.ByteStream(b"{}"))
+    client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: response), verify=TLS)
+    assert (await as_fetch(client)("https://issuer.test/", {})).body == b"{}"
+
+
+# --- mock transports --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+@in_loop
+async def test_a_mock_transport_answers_like_a_network(library: Any) -> None:
+    folded = library.Response(200, headers={"content-encoding": "gzip"}, content=gzip.compress(b"{}"))
+    plain = library.Response(200, json={})
+    for response in (plain, folded):
+        transport = library.MockTransport(lambda _, response=response: response)
+        fetched = await as_fetch(library.AsyncClient(transport=transport, verify=TLS))("https://issuer.test/", {})
+        assert fetched.body == b"{}"
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2])
+@in_loop
+async def test_a_mock_transport_keeps_the_limit(library: Any) -> None:
+    transport = library.MockTransport(lambda _: library.Response(200, content=b" " * (MAX_BYTES + 1)))
+    with pytest.raises(FetchFailed, match="too_large"):
+        await as_fetch(library.AsyncClient(transport=transport, verify=TLS))("https://issuer.test/", {})

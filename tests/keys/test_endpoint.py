@@ -16,6 +16,7 @@ from .helpers import (
     NEW,
     OLD,
     RFC8414_URL,
+    UNKNOWN,
     World,
     in_loop,
     json_response,
@@ -265,3 +266,32 @@ async def test_whoever_waits_for_metadata_that_hangs_can_be_cancelled() -> None:
     await world.source.aclose()
     assert (await asyncio.wait({request}, timeout=1))[0] == {request}
     assert passed() == 0
+
+
+# --- an endpoint that moves together with its keys --------------------------------------------------------------------
+
+MOVED_URL = "https://keys.issuer.test/v2.json"
+
+
+@pytest.mark.parametrize(("seconds", "is_found"), [(59.9, False), (60, True)])
+@in_loop
+async def test_a_search_looks_whether_the_endpoint_has_moved(seconds: float, is_found: bool) -> None:
+    world = World(OLD, jwks_uri=None)
+    await world.get()
+    world.network.answers[METADATA_URL] = json_response({"issuer": ISSUER, "jwks_uri": MOVED_URL})
+    world.network.answers[MOVED_URL] = json_response(jwks(OLD, NEW))
+    world.clock.now += seconds
+    if is_found:
+        assert (await world.get("new")).kid == "new"
+    else:
+        assert await refusal(world.source, "new") == UNKNOWN
+
+
+@in_loop
+async def test_metadata_is_read_again_no_oftener_than_each_minute_however_many_search() -> None:
+    world = World(OLD, jwks_uri=None)
+    await world.get()
+    for number in range(300):
+        world.clock.now += 1
+        await refusal(world.source, f"unknown-{number}")
+    assert world.network.urls.count(METADATA_URL) == 5  # the bucket has a token each 15 seconds

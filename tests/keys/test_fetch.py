@@ -1,15 +1,17 @@
 """One GET, over real sockets on the loopback interface, from servers that behave and servers that do not."""
 
 import asyncio
+import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from authz_middleware.keys import Fetched, FetchFailed, HTTPXFetch, check_url, discover_jwks_uri
-from authz_middleware.keys.fetch import MAX_BYTES, check_fetched_url, fetch_document
+from authz_middleware.keys.fetch import MAX_BYTES, check_fetched_url, fetch_document, parse_document
 
-from .helpers import in_loop, settle
+from .helpers import ISSUER, JWKS_URL, METADATA_URL, OLD, World, in_loop, jwks, settle
 from .servers import Behaviour, answering, drip_the_body, drip_the_head, hang, hang_in_the_body, http, serving
 from .virtual import in_virtual_time, passed
 
@@ -130,9 +132,9 @@ async def test_a_body_one_byte_over_the_limit_is_refused() -> None:
         assert (await failure(server.url)).kind == "too_large"
 
 
-@pytest.mark.parametrize("status", ["200 OK", "404 Not Found"])
+@pytest.mark.parametrize(("status", "kind"), [("200 OK", ("too_large", False)), ("404 Not Found", ("status", True))])
 @in_loop
-async def test_a_body_without_end_is_cut_off_while_reading(status: str) -> None:
+async def test_a_body_without_end_is_cut_off_while_reading(status: str, kind: tuple[str, bool]) -> None:
     cut_off = asyncio.Event()
 
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -147,7 +149,7 @@ async def test_a_body_without_end_is_cut_off_while_reading(status: str) -> None:
     async with serving(endless) as server:
         failed = await failure(server.url)
         await cut_off.wait()
-    assert (failed.kind, failed.absent) == ("too_large", False)
+    assert (failed.kind, failed.absent) == kind
 
 
 @pytest.mark.parametrize("behaviour", [hang, hang_in_the_body, drip_the_head, drip_the_body])
@@ -357,6 +359,12 @@ def test_bodies_never_show() -> None:
         "http://127.0.0.1/",
         "http://127.255.255.254:1/",
         "http://[::1]:8080/",
+        "http://[::1%25lo]/",
+        "http://[::ffff:127.0.0.1]/",
+        "https://[64:ff9b::a00:1]/",
+        "https://[2002:a00:1::1]/",
+        "https://0x.issuer.test/",
+        "https://issuer.test./",
     ],
 )
 def test_a_url_to_fetch_from(url: str) -> None:
@@ -368,6 +376,7 @@ NO_HTTPS = "jwks_uri is no https URL; write it with https:// and a host"
 NOT_LOOPBACK = "jwks_uri must use https; http is for loopback addresses only"
 NO_URL = "jwks_uri is no URL; write an https URL"
 METADATA_SERVICE = "jwks_uri is a link-local or cloud metadata address; write the authorization server's own host"
+NUMBER = "jwks_uri has an IP address in an unusual form; write four decimal numbers, or the host's name"
 SECRET = "jwks_uri must not contain credentials or a fragment"
 ODD = "jwks_uri contains spaces, backslashes, control or non-ASCII characters; percent-encode them"
 
@@ -411,8 +420,22 @@ ODD = "jwks_uri contains spaces, backslashes, control or non-ASCII characters; p
         ("https://metadata/", [METADATA_SERVICE]),
         ("https://instance-data/", [METADATA_SERVICE]),
         ("http://0.0.0.0/", [NOT_LOOPBACK]),
-        ("http://127.1/", [NOT_LOOPBACK]),
-        ("http://2130706433/", [NOT_LOOPBACK]),
+        ("http://127.0.0.1%.evil.test/", [NOT_LOOPBACK]),
+        ("http://127.0.0.1%25lo/", [NOT_LOOPBACK]),
+        ("http://127.1/", [NOT_LOOPBACK, NUMBER]),
+        ("http://2130706433/", [NOT_LOOPBACK, NUMBER]),
+        ("https://2852039166/", [NUMBER]),
+        ("https://0xa9fea9fe/", [NUMBER]),
+        ("https://0XA9.0xfe.0xa9.0xfe/", [NUMBER]),
+        ("https://0251.0376.0251.0376/", [NUMBER]),
+        ("https://169.254.43518/", [NUMBER]),
+        ("https://169.254.169.254./", [NUMBER]),
+        ("https://issuer.test.0x/", [NUMBER]),
+        ("https://[::a9fe:a9fe]/", [METADATA_SERVICE]),
+        ("https://[64:ff9b::a9fe:a9fe]/", [METADATA_SERVICE]),
+        ("https://[64:ff9b::6464:64c8]/", [METADATA_SERVICE]),
+        ("https://[2002:a9fe:a9fe::1]/", [METADATA_SERVICE]),
+        ("https://[fd00:ec2::23]/", [METADATA_SERVICE]),
         ("http://[::]/", [NOT_LOOPBACK]),
         ("http://[2001:db8::1]/", [NOT_LOOPBACK]),
         ("https://user@issuer.test/", [SECRET]),
@@ -453,3 +476,32 @@ def test_what_is_no_text_is_no_url(url: object) -> None:
     with pytest.raises(FetchFailed) as failed:
         check_fetched_url(url, "jwks_uri")
     assert failed.value.kind == "bad_url"
+
+
+# --- parsing ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "in_thread"), [(0, False), (32 * 1024, False), (32 * 1024 + 1, True)])
+@in_loop
+async def test_a_large_document_is_parsed_in_a_thread(size: int, in_thread: bool) -> None:
+    def parse(document: bytes) -> tuple[int, bool]:
+        return len(document), threading.current_thread() is not threading.main_thread()
+
+    assert await parse_document(parse, bytes(size)) == (size, in_thread)
+
+
+@pytest.mark.parametrize("jwks_uri", [None, JWKS_URL])
+@in_loop
+async def test_large_documents_are_read_like_others(jwks_uri: str | None) -> None:
+    blank = b" " * 40_000
+    world = World(jwks_uri=jwks_uri)
+    for url, document in [
+        (METADATA_URL, {"issuer": ISSUER, "jwks_uri": JWKS_URL}),
+        (JWKS_URL, jwks(OLD)),
+    ]:
+        world.network.answers[url] = Fetched(200, {}, json.dumps(document).encode() + blank)
+    assert (await world.get()).kid == "old"
+    world.network.answer(Fetched(200, {}, b"<" + blank))
+    world.clock.now += 600
+    await world.get()
+    assert world.source.status().last_error == "not_json"

@@ -270,8 +270,15 @@ def test_two_keys_of_one_id_and_algorithm_are_both_dropped() -> None:
     assert keys.find(None, "ES256") is None
 
 
-def test_the_same_key_twice_is_dropped_as_well() -> None:
-    assert ids(parse(GOOD, GOOD, RSA)) == {("rsa", "RS256")}
+def test_the_same_key_twice_is_one_key() -> None:
+    without_alg = {name: value for name, value in GOOD.items() if name != "alg"}
+    keys = parse(GOOD, GOOD, without_alg, RSA)
+    assert ids(keys) == {("good", "ES256"), ("rsa", "RS256")}
+    assert keys.find(None, "ES256") == keys.find("good", "ES256")
+
+
+def test_the_order_of_keys_says_nothing() -> None:
+    assert parse(GOOD, RSA) == parse(RSA, GOOD)
 
 
 def test_a_set_in_which_duplicates_drop_each_other_is_broken() -> None:

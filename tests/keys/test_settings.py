@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import FrozenInstanceError, fields, replace
 from typing import Any
 
+import httpx
 import pytest
 
 from authz_middleware.errors import ConfigurationError
@@ -42,7 +43,7 @@ def test_every_number_has_a_range() -> None:
 FREE: dict[str, dict[str, Any]] = {
     # what must move with a number that goes to an end of its range
     "lifetime": {"shortest_lifetime": 1, "longest_lifetime": 86_400, "fetch_seconds": 1},
-    "shortest_lifetime": {"lifetime": 86_400, "longest_lifetime": 86_400, "fetch_seconds": 1},
+    "shortest_lifetime": {"lifetime": 86_400, "longest_lifetime": 86_400, "fetch_seconds": 1, "outage_tolerance": 0},
     "longest_lifetime": {"lifetime": 1, "shortest_lifetime": 1, "fetch_seconds": 1},
     "refresh_ahead": {"refresh_spread": 0},
     "refresh_spread": {"refresh_ahead": 0.5},
@@ -83,6 +84,7 @@ def test_what_is_no_whole_number(name: str) -> None:
 LIFETIMES = "lifetime lies between shortest_lifetime and longest_lifetime; widen the bounds or move it"
 AHEAD = "refresh_ahead give or take refresh_spread must lie within the lifetime, 0 to 1; lower the spread"
 BACKOFF = "shortest_backoff is above longest_backoff; swap them"
+TOLERANCE = "outage_tolerance is below shortest_lifetime, so it would say nothing; lower that one, or write 0"
 FETCH = "a fetch may take longer than the shortest_lifetime it brings; lower fetch_seconds"
 
 
@@ -94,7 +96,9 @@ FETCH = "a fetch may take longer than the shortest_lifetime it brings; lower fet
         ({"shortest_lifetime": 601}, LIFETIMES),
         ({"longest_lifetime": 599}, LIFETIMES),
         ({"shortest_lifetime": 900, "longest_lifetime": 300}, LIFETIMES),
-        ({"refresh_ahead": 1.0}, AHEAD),
+        ({"refresh_ahead": 0.99}, AHEAD),
+        ({"outage_tolerance": 59.9}, TOLERANCE),
+        ({"outage_tolerance": 1}, TOLERANCE),
         ({"refresh_ahead": 0.1}, AHEAD),
         ({"refresh_ahead": 0.95}, AHEAD),
         ({"refresh_spread": 0.3}, AHEAD),
@@ -115,7 +119,8 @@ def test_numbers_that_contradict_each_other(change: dict[str, Any], says: str) -
         {"lifetime": 60},
         {"lifetime": 3600},
         {"shortest_lifetime": 60, "lifetime": 60, "longest_lifetime": 60},
-        {"refresh_ahead": 1.0, "refresh_spread": 0.0},
+        {"refresh_ahead": 0.99, "refresh_spread": 0.0},
+        {"outage_tolerance": 60},
         {"refresh_ahead": 0.9},
         {"shortest_backoff": 30},
         {"fetch_seconds": 60},
@@ -232,9 +237,14 @@ def test_a_host_is_compared_whole(host: str, url: str, is_allowed: bool) -> None
             {"jwks_uri": "https://keys.test/jwks", "settings": KeySettings(allowed_hosts={"issuer.test"})},
             "RemoteJWKS: jwks_uri is on a host that allowed_hosts= does not list; add it there",
         ),
+        ("https://issuer.test/", {"fetch": 123}, "RemoteJWKS: fetch= takes an httpx.AsyncClient"),
+        ("https://issuer.test/", {"fetch": httpx.Client()}, "RemoteJWKS: fetch= takes an httpx.AsyncClient"),
+        ("https://issuer.test/", {"algorithms": frozenset()}, "RemoteJWKS: algorithms must be some of ES256, ES384"),
+        ("https://issuer.test/", {"algorithms": frozenset({"es256"})}, "RemoteJWKS: algorithms must be some of"),
+        ("https://issuer.test/", {"algorithms": frozenset({"HS256"})}, "RemoteJWKS: algorithms must be some of"),
     ],
 )
 def test_a_source_made_by_hand_fetches_from_nowhere_else_either(issuer: str, options: Any, says: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        RemoteJWKS(issuer, frozenset({"RS256"}), **options)
+        RemoteJWKS(issuer, **{"algorithms": frozenset({"RS256"}), **options})
     assert refused.value.faults[0].startswith(says)

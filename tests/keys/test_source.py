@@ -6,17 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from authz_middleware import AccessTokenValidator, TrustedIssuer
 from authz_middleware._jose import ALGORITHMS, VerificationKey
 from authz_middleware.errors import ConfigurationError
-from authz_middleware.keys import KeySource, SecretKey, StaticJWKS
-from authz_middleware.testing import SigningKey
+from authz_middleware.keys import KeySource, SecretKey, StaticJWKS, is_key_source
+from authz_middleware.testing import LocalIssuer, SigningKey
 
+from ..helpers import accepted
 from .helpers import AMBIGUOUS, NEW, OLD, UNKNOWN, at_once, jwks, refusal
 
 
 def test_a_static_document_gives_its_keys_at_once() -> None:
     source = StaticJWKS(jwks(OLD, NEW))
-    assert isinstance(source, KeySource)
+    assert is_key_source(source)
     assert at_once(source.get("new", "ES256")).kid == "new"
 
 
@@ -53,7 +55,7 @@ def test_keys_the_issuer_may_not_use_are_skipped() -> None:
         {"keys": OLD.jwk()},
         OLD.jwk(),
         {"keys": [{**OLD.jwk(), "use": "enc"}]},
-        {"keys": [OLD.jwk()] * 2},
+        {"keys": [OLD.jwk(), {**NEW.jwk(), "kid": "old"}]},
         {"keys": [OLD.jwk()] * 101},
         {"keys": [{"kty": "oct", "k": "c2VjcmV0"}]},
     ],
@@ -95,6 +97,32 @@ def test_a_file_is_read_for_the_algorithms_of_its_issuer(tmp_path: Path) -> None
     assert source.status().key_ids == ("ed",)
 
 
+def test_a_source_is_read_for_the_issuer_it_is_given_to(tmp_path: Path) -> None:
+    key = SigningKey("PS256", kid="ps")
+    file = tmp_path / "jwks.json"
+    jwk = {name: value for name, value in key.jwk().items() if name != "alg"}
+    file.write_text(json.dumps({"keys": [jwk]}), encoding="utf-8")
+    source = StaticJWKS.from_file(file)
+    assert at_once(source.get("ps", "RS256")).algorithm == "RS256"
+    issuer = LocalIssuer(algorithm="PS256", key=key)
+    trusted = issuer.trusted(keys=source, algorithms=["PS256"], third_party_clients=set())
+    assert accepted(issuer.token(), AccessTokenValidator([trusted])).issuer == issuer.issuer
+    bound = StaticJWKS.from_file(file, frozenset({"RS256"}))
+    assert bound.bound_to(frozenset({"PS256"})) is bound  # the application has said what it is for
+
+
+def test_a_source_without_a_key_for_its_issuer_is_a_mistake() -> None:
+    with pytest.raises(ConfigurationError, match="holds no usable key"):
+        TrustedIssuer("https://issuer.test/", "api", keys=StaticJWKS(jwks(OLD)), algorithms=["RS256"])
+
+
+def test_what_is_read_for_an_issuer_later_is_what_was_given() -> None:
+    document = jwks(OLD)
+    source = StaticJWKS(document)
+    document["keys"].clear()  # type: ignore[attr-defined]
+    assert source.bound_to(frozenset({"ES256"})).status().key_ids == ("old",)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [
@@ -133,7 +161,7 @@ def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kid", [None, "any"])
 def test_a_secret_is_the_key_of_every_token(kid: str | None) -> None:
     source = SecretKey(b"s" * 32)
-    assert isinstance(source, KeySource)
+    assert is_key_source(source)
     key = at_once(source.get(kid, "HS256"))
     assert (key.kid, key.algorithm, key.material) == (None, "HS256", b"s" * 32)
 
@@ -149,6 +177,6 @@ def test_an_application_may_bring_a_source_of_its_own() -> None:
             return await StaticJWKS(jwks(OLD)).get("old", algorithm)
 
     source: KeySource = Own()
-    assert isinstance(source, KeySource)
+    assert is_key_source(source)
     assert at_once(source.get(None, "ES256")).kid == "old"
-    assert not isinstance(object(), KeySource)
+    assert not is_key_source(object())

@@ -23,9 +23,7 @@ from authz_middleware.keys import (
     KeySettings,
     KeyState,
     KeyStatus,
-    ManagedKeySource,
     RemoteJWKS,
-    ReportingKeySource,
     SecretKey,
     StaticJWKS,
 )
@@ -106,7 +104,7 @@ async def test_fresh_after_a_failed_attempt() -> None:
     world.network.fail()
     assert await refusal(world.source, "unknown") == CANNOT_SAY
     assert world.source.status() == KeyStatus(
-        state=KeyState.FRESH, age=0, last_error="transport", next_refresh=480, key_ids=("old",)
+        state=KeyState.FRESH, age=0, last_error="transport", next_refresh=1, key_ids=("old",)
     )
 
 
@@ -187,19 +185,9 @@ def test_fixed_keys_do_not_age() -> None:
     assert SecretKey(b"s" * 32).status() == KeyStatus(state=KeyState.FRESH)
 
 
-def test_which_sources_report_and_which_are_managed() -> None:
-    remote, static, secret = World().source, StaticJWKS(jwks(OLD)), SecretKey(b"s" * 32)
-    assert isinstance(remote, ManagedKeySource)
-    for source in (remote, static, secret):
-        assert isinstance(source, ReportingKeySource)
-    for other in (static, secret, Own(), object()):
-        assert not isinstance(other, ManagedKeySource)
-    assert not isinstance(Own(), ReportingKeySource)
-
-
 def test_a_status_is_a_value_and_its_states_are_words() -> None:
     assert dataclasses.replace(UNTOUCHED) == UNTOUCHED
-    assert [str(state) for state in KeyState] == ["fresh", "stale", "unavailable"]
+    assert [str(state) for state in KeyState] == ["fresh", "stale", "unavailable", "unknown"]
 
 
 # --- of a validator ---------------------------------------------------------------------------------------------------
@@ -254,11 +242,13 @@ async def test_a_validator_tells_the_status_of_every_issuer() -> None:
     assert [(issuer, str(status.state)) for issuer, status in validator.status()] == [
         (ISSUER, "unavailable"),
         ("https://other.test/", "fresh"),
+        ("https://own.test/", "unknown"),
     ]
-    assert await validator.warm_up() == ()
+    assert await validator.warm_up() == ("https://own.test/",)  # nobody knows
     assert [(issuer, status.key_ids) for issuer, status in validator.status()] == [
         (ISSUER, ("old",)),
         ("https://other.test/", ("new",)),
+        ("https://own.test/", ()),
     ]
 
 
@@ -314,7 +304,7 @@ def test_under_trio_a_warm_up_says_what_is_wrong() -> None:
     validator = AccessTokenValidator([fetching(Network(OLD))])
     with pytest.raises(ConfigurationError, match="run the application on asyncio"):
         trio.run(validator.warm_up)
-    assert trio.run(trusting(jwks(OLD), Own()).warm_up) == ()
+    assert trio.run(trusting(jwks(OLD), Own()).warm_up) == ("https://1.test/",)
 
 
 # --- warm-up of a source ----------------------------------------------------------------------------------------------

@@ -81,10 +81,12 @@ def _on_usable(keys: Sequence[_Key], usable: Collection[str]) -> Iterator[Findin
 
 
 def _on_twins(keys: Sequence[_Key]) -> Iterator[Finding]:
-    seen = Counter(
-        (key.kid, key.verifies.algorithm) for key in keys if key.kid is not None and key.verifies is not None
+    seen = dict.fromkeys(  # one key may well be listed twice
+        (key.kid, key.verifies.algorithm, key.verifies.fingerprint)
+        for key in keys
+        if key.kid is not None and key.verifies is not None
     )
-    for (kid, algorithm), count in seen.items():
+    for (kid, algorithm), count in Counter((kid, algorithm) for kid, algorithm, _ in seen).items():
         if count > 1:
             yield problem(
                 TOPIC,
