@@ -159,14 +159,9 @@ class RouteMap:
         """Return what a request would reach, by the routers' own `matches`.
 
         No match, a partial match (405), a redirect or an application of another kind reach nothing.
-
-        Raises:
-            ConfigurationError: what is stated there adds up to too much, by what overrides dependencies.
         """
         try:
             return _find(self.nodes, dict(scope), None)
-        except ConfigurationError:
-            raise
         except Exception:  # noqa: BLE001 - a convertor may fail on what a client wrote; that is nothing public
             return Found(None)
 
