@@ -252,7 +252,7 @@ def combine(one: Access, other: Access | None, where: str) -> Access:
     if isinstance(one, Public) or isinstance(other, Public):
         raise ConfigurationError(
             f"{where} is both @public and guarded; keep one of the two. What a router or an application requires holds "
-            "for all its routes: move a public one elsewhere"
+            "for all its routes and mounts: put the dependencies on an APIRouter that holds the guarded ones alone"
         )
     return all_of(one, other)
 

@@ -17,7 +17,7 @@ from .handlers import NothingThere, NothingToConnectTo
 from .place import TokenUse
 from .policy import NOTHING_CHECKED, Access, Policy
 
-__all__ = ["Guard", "Stated"]
+__all__ = ["Guard", "RouterGuard", "Stated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +43,11 @@ class Guard:
 
     `by_method` is what a class-based endpoint states method by method. `covers`: the application behind has routes of
     its own, which this decision covers where they say nothing. `overridden` returns what a route states while the
-    application overrides dependencies of its, None while it does not.
+    application overrides dependencies of its, None while it does not. `required` is what FastAPI routers around require
+    of a route of Starlette's; it is part of what the route states, and asked by itself where that is nothing.
     """
 
-    __slots__ = ("app", "by_method", "covers", "overridden", "stated")
+    __slots__ = ("app", "by_method", "covers", "overridden", "required", "stated")
 
     def __init__(
         self,
@@ -56,12 +57,14 @@ class Guard:
         *,
         covers: bool = False,
         overridden: Callable[[], Stated | None] | None = None,
+        required: Policy | None = None,
     ) -> None:
         self.app = app
         self.stated = stated
         self.by_method = by_method or {}
         self.covers = covers
         self.overridden = overridden
+        self.required = required
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -89,6 +92,8 @@ class Guard:
                 covers=self.covers,
                 token_use=stated.token_use,
             ):
+                if self.required is not None and stated.access is None:
+                    await context.enforce_around(self.required, scope)
                 await self.app(scope, receive, send)
         except Refused as refused:
             await refuse(context, refused, scope, send)
@@ -111,3 +116,30 @@ class Guard:
         stated = self.by_method.get(scope.get("method", ""), self.stated)
         lacks_method = bool(self.by_method) and stated is self.stated and stated.access is None
         return None if lacks_method else stated
+
+
+class RouterGuard:
+    """A mounted application behind what FastAPI routers around it require.
+
+    Covers nothing: what states nothing further in is refused as it would be without.
+    """
+
+    __slots__ = ("app", "required")
+
+    def __init__(self, app: ASGIApp, required: Policy) -> None:
+        self.app = app
+        self.required = required
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes of the application behind, as `Host` looks for them."""
+        return cast("list[BaseRoute]", getattr(self.app, "routes", []))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask, then serve."""
+        context = context_of(scope)
+        try:
+            await context.enforce_around(self.required, scope)
+            await self.app(scope, receive, send)
+        except Refused as refused:
+            await refuse(context, refused, scope, send)

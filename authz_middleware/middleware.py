@@ -190,7 +190,7 @@ class AuthzMiddleware:
         token, refused = await self._authenticate(scope)
         # After the wait: what has changed meanwhile is mapped before it is served.
         route_map = self._route_map(scope)
-        destination = Destination(route_map, scope)
+        destination = Destination(route_map, scope, lets_undecorated_in=self.undecorated is not None)
         is_public_path = get_route_path(scope) in self.public_paths
         is_preflight = False
         if isinstance(refused, InvalidToken):

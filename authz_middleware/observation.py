@@ -46,7 +46,7 @@ class Observation:
         token: the validated token; None for an anonymous caller.
     """
 
-    __slots__ = ("_destination", "_is_settled", "_latest", "_method", "_observer", "_pending", "_token")
+    __slots__ = ("_destination", "_is_around", "_is_settled", "_latest", "_method", "_observer", "_pending", "_token")
 
     def __init__(
         self, observer: Observer, method: str | None, destination: Destination, token: AccessToken | None
@@ -57,6 +57,7 @@ class Observation:
         self._token = token
         self._pending: tuple[Access, AccessRequest | None, frozenset[Term], bool] | None = None
         self._latest: Refused | None = None
+        self._is_around = False
         self._is_settled = False
 
     @classmethod
@@ -95,9 +96,13 @@ class Observation:
         """
         self._pending = None
         if not self._is_settled and self._observer.sees_allowed:
-            whole = self._destination.access if is_covered else None
+            whole = self._destination.access if is_covered or self._is_around else None
             told = access if whole is None else whole
             self._tell(told, None, self._explained(told, request, held), enforced=self.enforces)
+
+    def widen(self) -> None:
+        """Note that routers around have required something, too."""
+        self._is_around = True
 
     def pend(
         self,

@@ -986,7 +986,7 @@ def test_a_class_that_a_router_includes_is_listed_method_by_method() -> None:
     router.routes.append(Route("/split", Split))
     app.include_router(router, dependencies=[Security(requires("y"))])
     expect_agreement(lambda _: app, HERE)
-    assert rows(app) == [("GET", "/split", "states nothing, so it is refused"), ("POST,PUT", "/split", "'x'")]
+    assert rows(app) == [("GET", "/split", "states nothing, so it is refused"), ("POST,PUT", "/split", "'y' & 'x'")]
 
 
 def test_a_subclass_of_a_route_class_is_listed() -> None:

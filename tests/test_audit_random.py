@@ -24,7 +24,7 @@ from authz_middleware.audit import route_table
 
 from .test_audit import Hiding, Keeping, expect_agreement, fastapi_app, mw, serve, serve_too
 
-APPLICATIONS = 60
+APPLICATIONS = 100
 PATHS = ["/a", "/b", "/m/a", "/m/*", "/n/*", "/n/m/b", "/else", "/a/*"]
 STATED: list[Callable[[Any], Any]] = [
     requires("x"),
@@ -92,10 +92,12 @@ def application(chance: Random, depth: int = 2) -> ASGIApp:
     often = 0.8 if depth == 2 else 0.25
     if chance.random() < 0.5:
         app = fastapi_app(*among_others(chance, often=often))
+        app.router.dependencies += [Security(requires("x"))] if chance.random() < 0.2 else []
         router = APIRouter(dependencies=[Security(requires("x"))] if chance.random() < 0.3 else None)
-        router.routes.extend(route for route in routes if isinstance(route, Route))
+        included = Route if chance.random() < 0.5 else Route | Mount
+        router.routes.extend(route for route in routes if isinstance(route, included))
         app.include_router(router, dependencies=[Security(requires("y"))] if chance.random() < 0.2 else None)
-        app.router.routes.extend(route for route in routes if not isinstance(route, Route))
+        app.router.routes.extend(route for route in routes if not isinstance(route, included))
         return app
     if depth < 2 and chance.random() < 0.4:
         return Router(routes)

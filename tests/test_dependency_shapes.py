@@ -275,7 +275,7 @@ def test_websockets_are_refused_before_their_dependencies_run(issuer: LocalIssue
         assert talking.receive_text() == "s1"
 
 
-def test_an_endpoint_class_beside_has_no_dependencies(issuer: LocalIssuer) -> None:
+def test_an_endpoint_class_beside_asks_for_what_its_routers_require(issuer: LocalIssuer) -> None:
     app, router = guarded(issuer, [Security(X)]), APIRouter()
 
     class Beside(HTTPEndpoint):
@@ -291,8 +291,9 @@ def test_an_endpoint_class_beside_has_no_dependencies(issuer: LocalIssuer) -> No
     app.include_router(router, dependencies=[Security(requires("i"))])
     asked = client(app)
     expect_missing(asked.get("/operation"), "x i")
-    expect_missing(asked.get("/beside"), "get")  # FastAPI runs dependencies for its own routes only
-    expect_ok(asked.get("/beside", headers=holding(issuer, "get")), "beside")
+    expect_missing(asked.get("/beside"), "x i get")  # although FastAPI runs dependencies for its own routes only
+    expect_forbidden(asked.get("/beside", headers=holding(issuer, "get")), "x", "i", "get")
+    expect_ok(asked.get("/beside", headers=holding(issuer, "x", "i", "get")), "beside")
     expect_no_policy(asked.post("/beside", headers=holding(issuer, "x", "i")))
 
 

@@ -12,7 +12,7 @@ from ..policy import AUTHENTICATED, PUBLIC, Access, Policy, Public
 from ..routes import add_up
 from .entries import Protection
 
-__all__ = ["BARE", "Front", "Fronts", "Ruling", "behind", "is_bare", "rule"]
+__all__ = ["BARE", "Front", "Fronts", "Ruling", "behind", "is_bare", "rule", "within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,18 @@ class Front:
         middleware: None for what stands before the first one.
         at: the path it stands at: what it compares with `public_paths` comes after that.
         around: what the mounts state in sum.
+        required: what FastAPI routers require in sum of what states something; they open nothing.
     """
 
     middleware: AuthzMiddleware | None = None
     at: str = ""
     around: Access | None = None
+    required: Access | None = None
+
+    def sum_up(self, own: Access | None) -> Access | None:
+        """Return what is stated here together with what is stated further in."""
+        stated = add_up(self.around, own)
+        return None if stated is None else add_up(self.required, stated)
 
     def decide(self, stated: Access | None, path: str) -> Access | None:
         """Return who gets in by the middleware that decides: the innermost one."""
@@ -37,7 +44,10 @@ class Front:
             return PUBLIC
         if stated is not None:
             return stated
-        return PUBLIC if self._opens(path) else self.middleware.undecorated
+        if self._opens(path):
+            return PUBLIC
+        undecorated = self.middleware.undecorated
+        return None if undecorated is None else add_up(self.required, undecorated)
 
     def limit(self, admits: Access | None, below: Access | None, path: str) -> Access | None:
         """Return who of those let in further in gets there at all; `below` is all that this middleware sees stated."""
@@ -47,6 +57,8 @@ class Front:
             return admits
         if isinstance(admits, Public) and not isinstance(below, Public) and not self._opens(path):
             admits = AUTHENTICATED  # the anonymous do not get past this one
+        if isinstance(self.required, Policy) and not (below is None and self._opens(path)):
+            admits = add_up(self.required, admits)
         return add_up(self.around, admits) if isinstance(self.around, Policy) else admits
 
     def _opens(self, path: str) -> bool:
@@ -102,6 +114,12 @@ def behind(fronts: Fronts, layers: Iterable[AuthzMiddleware | Guard], at: str) -
     return fronts
 
 
+def within(fronts: Fronts, required: Access | None) -> Fronts:
+    """Return what is in front where routers around require something, which the middleware further out asks for."""
+    *outer, last = fronts
+    return fronts if last.middleware is None else (*outer, replace(last, required=add_up(last.required, required)))
+
+
 def is_bare(fronts: Fronts) -> bool:
     """Tell whether nothing at all stands in front."""
     return fronts == BARE
@@ -110,10 +128,10 @@ def is_bare(fronts: Fronts) -> bool:
 def rule(fronts: Fronts, own: Access | None, path: str) -> Ruling:
     """Return what holds for something that states `own`, at a path as a request would write it."""
     *outer, last = fronts
-    stated = below = add_up(last.around, own)
+    stated = below = last.sum_up(own)
     admits = last.decide(stated, path)
     for front in reversed(outer):
-        below = add_up(front.around, below)
+        below = front.sum_up(below)
         admits = front.limit(admits, below, path)
     protection = _protection_of(fronts)
     if protection is not Protection.ENFORCED or stated is not None:
@@ -127,7 +145,7 @@ def _protection_of(fronts: Fronts) -> Protection:
     *outer, last = fronts
     if fronts[0].around is not None or last.middleware is None:
         return Protection.ABSENT
-    deciding = [last, *(front for front in outer if isinstance(front.around, Policy))]
+    deciding = [last, *(front for front in outer if isinstance(add_up(front.required, front.around), Policy))]
     enforces = all(front.middleware is not None and front.middleware.enforces for front in deciding)
     return Protection.ENFORCED if enforces else Protection.REPORTED
 

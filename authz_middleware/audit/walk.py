@@ -17,7 +17,7 @@ from ..policy import Access, Public
 from ..routes import Node, RouteMap, add_up, find_router
 from ..routes.frameworks import inclusions_of, pages_of
 from .entries import Protection, RouteEntry
-from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule
+from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule, within
 from .leaves import PROBE, as_requested, fronts_on, kind_of, layers_on, parts_of
 from .middlewares import application_of, layers_of
 from .sources import source_of
@@ -126,6 +126,7 @@ def _rows(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
 
 
 def _rows_of_node(node: Node, seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
+    place = replace(place, fronts=within(place.fronts, node.required))
     if node.children is not None and node.router is not None:
         fronts = behind(place.fronts, layers_of(node.route.app), place.path_at(node))
         children = replace(seen, router=node.router, nodes=node.children)

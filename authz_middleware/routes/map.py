@@ -15,9 +15,9 @@ from typing import Any, cast
 from starlette.routing import BaseRoute, Host, Match, Mount, Router, WebSocketRoute
 from starlette.types import ASGIApp, Scope
 
-from ..decorators import decorated_too_late, stated_access
+from ..decorators import combine, decorated_too_late, stated_access
 from ..errors import ConfigurationError
-from ..guard import Guard, Stated
+from ..guard import Guard, RouterGuard, Stated
 from ..policy import Access, Policy, Public, suggest
 from .dependencies import dependency_faults
 from .frameworks import (
@@ -31,7 +31,7 @@ from .frameworks import (
     shown_methods,
     version_of,
 )
-from .statements import add_up, guard_route
+from .statements import add_up, guard_route, required_by
 
 __all__ = ["FASTAPI_DOCS", "Destination", "Found", "Node", "RouteMap"]
 
@@ -41,17 +41,25 @@ FASTAPI_DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The route a request would reach: what is stated for it, mounts around it included, and its path template."""
+    """The route a request would reach: what is stated for it, mounts around it included, and its path template.
+
+    `required` is what FastAPI routers around require; it is part of `access`, unless nothing is stated.
+    """
 
     access: Access | None
     path: str | None = field(default=None, compare=False)
+    required: Access | None = field(default=None, compare=False)
 
 
 class Destination:
-    """Where a request leads by a route map, before any router has seen it. Looked up once, when somebody asks."""
+    """Where a request leads by a route map, before any router has seen it. Looked up once, when somebody asks.
 
-    def __init__(self, route_map: RouteMap | None, scope: Scope) -> None:
+    `lets_undecorated_in`: whether a route that states nothing is open all the same.
+    """
+
+    def __init__(self, route_map: RouteMap | None, scope: Scope, *, lets_undecorated_in: bool = False) -> None:
         self._route_map = route_map
+        self._lets_undecorated_in = lets_undecorated_in
         self._scope = dict(scope)  # routers will write into the original
 
     @cached_property
@@ -77,7 +85,10 @@ class Destination:
     @property
     def scopes(self) -> tuple[str, ...]:
         """What a client should request to get there."""
-        return suggest(self.access)[1] if isinstance(self.access, Policy) else ()
+        asked = self.access
+        if asked is None and self.found is not None and self._lets_undecorated_in:
+            asked = self.found.required
+        return suggest(asked)[1] if isinstance(asked, Policy) else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +100,7 @@ class Node:
         guard: what decides in front of it; None for a mount that states nothing.
         children: the routes of a mounted application; None for a route, and for what cannot be looked into.
         router: the router `children` belong to, or None.
+        required: what FastAPI routers around require of one that is no operation of theirs.
     """
 
     route: Any
@@ -96,6 +108,7 @@ class Node:
     guard: Guard | None
     children: tuple[Node, ...] | None = None
     router: Router | None = None
+    required: Policy | None = None
 
     @property
     def accesses(self) -> tuple[Access, ...]:
@@ -160,7 +173,7 @@ class RouteMap:
         No match, a partial match (405), a redirect or an application of another kind reach nothing.
         """
         try:
-            return _find(self.nodes, dict(scope), None)
+            return _find(self.nodes, dict(scope), None, None)
         except Exception:  # noqa: BLE001 - a convertor may fail on what a client wrote; that is nothing public
             return Found(None)
 
@@ -168,6 +181,7 @@ class RouteMap:
         """Yield everything that is stated about access, by routes, mounts and pages."""
         for node, _ in _descend((*self.nodes, *self.pages)):
             yield from node.accesses
+            yield from () if node.required is None else (node.required,)
 
     def descend(self) -> Iterator[tuple[Node, tuple[Access, ...]]]:
         """Yield every route and mount, each with all that the mounts around it state."""
@@ -177,8 +191,11 @@ class RouteMap:
         self._walking.append(router)
         self._visit_default(router, prefix)
         self._watch(router, prefix)  # as it looks now that its default is armed
-        for route in flatten(router.routes):
-            yield self._visit(route, router, prefix, covered=covered)
+        for route, around in flatten(router):
+            try:
+                yield self._visit(route, router, prefix, required_by(around), covered=covered)
+            except ConfigurationError as error:
+                self._faults += [f"{prefix}{path_of(route)}: {fault}" for fault in error.faults]
         self._walking.pop()
 
     def _visit_default(self, router: Router, prefix: str) -> None:
@@ -203,27 +220,38 @@ class RouteMap:
             if included is not None:
                 self._watch(included, prefix)
 
-    def _visit(self, route: Any, router: Router, prefix: str, *, covered: bool) -> Node:
+    def _visit(self, route: Any, router: Router, prefix: str, required: Access | None, *, covered: bool) -> Node:
+        """Return a route's node, armed.
+
+        Raises:
+            ConfigurationError: statements contradict each other.
+        """
         path = prefix + path_of(route)
+        policy = required if isinstance(required, Policy) else None
         if isinstance(route, Mount | Host) and is_served_as_known(route):
             inner, around = mounted(route)
             # An application mounted in itself, or an object that only knows its parent as `app`, is guarded whole.
             if inner is not None and not any(inner is walked for walked in self._walking):
-                covers = covered or (around is not None and around.stated.access is not None)
-                children = tuple(self._walk(inner, path, covered=covers))
-                self._watched_apps.append((route, "app", route.app))
-                return Node(route, path, around, children, inner)
+                stated = None if around is None else around.stated.access
+                if required is not None and stated is not None:
+                    combine(required, stated, "the mount")
+                children = tuple(self._walk(inner, path, covered=covered or stated is not None))
+                self._arm_mount(route, policy)
+                return Node(route, path, around, children, inner, policy)
         if isinstance(route, Mount):
             path += "/"  # what is mounted serves a tree
-        try:
-            guard = self._arm(route, router)
-        except ConfigurationError as error:
-            self._faults += [f"{path}: {fault}" for fault in error.faults]
-            return Node(route, path, None)
+        guard = self._arm(route, router, required)
         self._check(route, path)
         if not covered:
             self.unguarded += [(path, _shown(route, path, bare)) for bare in _unguarded_methods(guard, route)]
-        return Node(route, path, guard)
+        return Node(route, path, guard, required=policy)
+
+    def _arm_mount(self, route: Mount | Host, required: Policy | None) -> None:
+        """Put what routers around require in front of a mounted application, once."""
+        is_there = isinstance(route.app, RouterGuard) and route.app.required == required
+        if self.arms and required is not None and not is_there:
+            route.app = RouterGuard(route.app, required)
+        self._watched_apps.append((route, "app", route.app))
 
     def _check(self, route: Any, path: str) -> None:
         late = decorated_too_late(getattr(route, "endpoint", None))
@@ -234,7 +262,7 @@ class RouteMap:
             )
         self._faults += [f"{path}: {fault}" for fault in dependency_faults(route)]
 
-    def _arm(self, route: Any, router: Router) -> Guard:
+    def _arm(self, route: Any, router: Router, required: Access | None = None) -> Guard:
         """Put the decision in front of a route's application, once. Routes of unknown classes are guarded whole.
 
         A class with a `handle` of its own is unknown too: what it does before it calls its application would run
@@ -244,12 +272,12 @@ class RouteMap:
         is_known = is_served_as_known(served_by) and callable(getattr(route, "app", None))
         target, attribute = (route, "app") if is_known else (served_by, "handle")
         served = getattr(target, attribute)
-        if isinstance(served, Guard):
+        if isinstance(served, Guard) and (required is None or served.required == required):
             return served
         endpoint = getattr(route, "endpoint", None)
         if isinstance(route, Mount | Host):
             endpoint = mounted(route)[1] or mounted_base(route)
-        guard = guard_route(cast("ASGIApp", served), endpoint, target, router)
+        guard = guard_route(cast("ASGIApp", served), endpoint, target, router, required)
         if self.arms:
             setattr(target, attribute, guard)
         return guard
@@ -280,8 +308,10 @@ def _shown(route: Any, path: str, methods: Collection[str]) -> str:
 # --- finding ----------------------------------------------------------------------------------------------------------
 
 
-def _find(nodes: tuple[Node, ...], scope: dict[str, Any], around: Access | None) -> Found | None:
-    """Return the first full match. `around` is what mounts around these nodes state."""
+def _find(
+    nodes: tuple[Node, ...], scope: dict[str, Any], around: Access | None, required: Access | None
+) -> Found | None:
+    """Return the first full match. `around` is what mounts around these nodes state, `required` what routers do."""
     for node in nodes:
         match, child_scope = node.route.matches(scope)
         if match is not Match.FULL:
@@ -292,10 +322,12 @@ def _find(nodes: tuple[Node, ...], scope: dict[str, Any], around: Access | None)
         if _leaves_options_alone(node.guard, stated, scope):
             return None
         access = add_up(around, stated.access)
+        needed = add_up(required, node.required)
+        whole = None if access is None else add_up(needed, access)
         if node.children is None:
-            return Found(access, node.path)
-        inner = _find(node.children, {**scope, **child_scope}, access)
-        return Found(access, node.path) if inner is None and isinstance(access, Public) else inner
+            return Found(whole, node.path, needed)
+        inner = _find(node.children, {**scope, **child_scope}, access, needed)
+        return Found(whole, node.path) if inner is None and isinstance(whole, Public) else inner
     return None
 
 
