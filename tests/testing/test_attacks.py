@@ -24,6 +24,7 @@ from authz_middleware import AuthzMiddleware, ConfigurationError, TrustedIssuer,
 from authz_middleware.audit import route_table
 from authz_middleware.dialects import DIALECTS, Dialect
 from authz_middleware.errors import ANSWERS, Code
+from authz_middleware.policy import GrantTerm
 from authz_middleware.testing import LocalIssuer, SigningKey, attack_suite
 from authz_middleware.testing.attacks.catalogue import ATTACKS, Aim
 from authz_middleware.testing.attacks.judge import find_fault
@@ -161,6 +162,51 @@ def test_whose_every_good_token_is_entitled_is_not_told_to_refuse_one() -> None:
     app = starlette_app(acme(permissions_claims="scp", dialects=["rfc9068_profile_authz"]))
     app.router.routes.append(Route("/star", requires("*")(endpoint)))
     assert failing(app) == {}
+
+
+@pytest.mark.parametrize("roles", ["boss", ["boss", "clerk"], {"all": ["boss"]}])
+def test_claims_that_every_good_token_has_here_entitle_it_by_right(roles: object) -> None:
+    app = starlette_app(acme(roles_claims="roles" if not isinstance(roles, dict) else ("roles", "all")))
+    app.router.routes.append(Route("/boss", requires(policy.role("boss"))(endpoint)))
+    assert failing(app, claims={"roles": roles if not isinstance(roles, str) else [roles], "said": roles}) == {}
+
+
+def _starts_with(term: GrantTerm, request: policy.AccessRequest) -> bool:
+    return any(value.startswith(term.value) for value in request.token.grants.effective)
+
+
+def _ignores_case(term: GrantTerm, request: policy.AccessRequest) -> bool:
+    return term.value.lower() in {value.lower() for value in request.token.grants.effective}
+
+
+def _ignores_delegation(term: GrantTerm, request: policy.AccessRequest) -> bool:
+    return term.value in request.token.grants.scopes | request.token.grants.permissions
+
+
+@pytest.mark.parametrize(
+    ("holds", "attack"),
+    [
+        (_starts_with, "lookalike-grants"),
+        (_ignores_case, "lookalike-grants"),
+        (_ignores_delegation, "delegated-without-scope"),
+        (lambda term, request: True, "no-grants"),
+    ],
+)
+def test_what_decides_is_not_asked_whom_it_may_let_in(
+    holds: Callable[[GrantTerm, policy.AccessRequest], bool], attack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its mending, every mistake of the policies themselves passed."""
+    monkeypatch.setattr(GrantTerm, "holds", holds)
+    assert " 200 instead of " in failing(starlette_app())[attack]
+
+
+@pytest.mark.parametrize(
+    "stated", [policy.subject("auth0|someone else"), policy.claim("org_id", equals="org_1"), policy.role("boss")]
+)
+def test_routes_that_ask_for_no_grant_are_attacked(stated: policy.Policy) -> None:
+    app = Starlette(routes=[Route("/x", requires(stated)(endpoint))])
+    app.add_middleware(AuthzMiddleware, issuers=[acme(roles_claims="roles")])
+    assert failing(app) == {}  # and skipped is none
 
 
 def always(request: policy.AccessRequest) -> bool:

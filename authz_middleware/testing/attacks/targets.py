@@ -61,10 +61,16 @@ class Target:
         return tuple(dict.fromkeys(term.value for term in self.access.terms if isinstance(term, GrantTerm)))
 
     def may_admit(self, token: AccessToken) -> bool:
-        """Tell whether a token grants what the route asks for, if the application's own checks all say yes."""
+        """Tell whether a token gets in by what is no grant, if the application's own checks all say yes.
+
+        Grants are not asked for: an attack carries none of those wanted, and who asked would believe what is attacked.
+        """
         policy = self.access if isinstance(self.access, Policy) else AUTHENTICATED
-        checks = frozenset(term for term in policy.terms if term.kind is Kind.CHECK)
-        return policy.allows(TokenRequest(token, self.path_params), checks)
+        request = TokenRequest(token, self.path_params)
+        return any(
+            all(not isinstance(term, GrantTerm) and (term.kind is Kind.CHECK or term.holds(request)) for term in terms)
+            for terms in policy.alternatives
+        )
 
     def scope(self, base_url: str, attempt: Attempt) -> Scope:
         """Return the ASGI scope of an attempt on this target."""
