@@ -34,7 +34,7 @@ from .policy import Access, requestable
 from .public_paths import PublicPaths
 from .readiness import VALIDATOR_KEY
 from .revocation import Revoked
-from .routes import Destination, RouteMap, find_router, guard_whole, stated_within
+from .routes import Destination, RouteMap, find_router, guard_whole, stated_before, stated_within
 from .startup import (
     announce_cors_inside,
     announce_invisible,
@@ -264,7 +264,7 @@ class AuthzMiddleware:
         if route_map is None or not route_map.is_current():
             with self._mapping:
                 router = self._find_router(scope)
-                route_map = None if router is None else RouteMap.of(router)
+                route_map = None if router is None else RouteMap.of(router, around=stated_before(self.app))
                 if route_map is None:
                     stated = self._stated_whole(scope)
                 else:

@@ -111,8 +111,6 @@ def routes_of(chance: Random, depth: int) -> Iterator[BaseRoute]:
         opaque = serve_too if chance.random() < 0.5 else requires("x")(serve)
         inner = application(chance, depth - 1) if chance.random() < 0.8 else opaque
         around, ours = statement(chance), middleware(chance, often=0.15)
-        if around is public and ours:
-            around = None  # which the middleware just outside of it does not see: the anonymous do not get that far
         yield Mount(path, inner if inner is opaque else _decorated(inner, around), middleware=ours)
     if chance.random() < 0.3:
         yield Route("/{id}", endpoint(chance))  # the last, so that it hides none

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .frameworks import find_router, flatten, router_of, shown_methods
 from .map import FASTAPI_DOCS, Destination, Found, Node, RouteMap
-from .statements import add_up, guard_whole
+from .statements import add_up, guard_whole, stated_before
 from .within import state_within, stated_within
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "router_of",
     "shown_methods",
     "state_within",
+    "stated_before",
     "stated_within",
 ]

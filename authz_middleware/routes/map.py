@@ -131,6 +131,8 @@ class Node:
 class RouteMap:
     """All routes below one router, armed. Built again when a route list has changed.
 
+    `around` is what is stated between a middleware and the router.
+
     `unguarded` lists routes that state nothing and that no mount around them covers: each its path, and methods and
     path as they are shown to people. `pages` are served where no route matches: FastAPI's frontend pages, and a
     router's default of the application's own.
@@ -138,6 +140,7 @@ class RouteMap:
 
     router: Router
     arms: bool = True
+    around: Access | None = None
     nodes: tuple[Node, ...] = ()
     pages: list[Node] = field(default_factory=list)
     unguarded: list[tuple[str, str]] = field(default_factory=list)
@@ -147,15 +150,15 @@ class RouteMap:
     _walking: list[Router] = field(default_factory=list)
 
     @classmethod
-    def of(cls, router: Router, *, arms: bool = True) -> RouteMap:
+    def of(cls, router: Router, *, arms: bool = True, around: Access | None = None) -> RouteMap:
         """Walk the router and arm every route; with `arms=False` only look.
 
         Raises:
             ConfigurationError: a decorator stands where it guards nothing, or statements contradict each other; every
                 such place is listed.
         """
-        route_map = cls(router, arms)
-        route_map.nodes = tuple(route_map._walk(router, "", covered=False))
+        route_map = cls(router, arms, around)
+        route_map.nodes = tuple(route_map._walk(router, "", covered=around is not None))
         if route_map._faults:
             raise ConfigurationError(*route_map._faults)
         return route_map
@@ -173,19 +176,21 @@ class RouteMap:
         No match, a partial match (405), a redirect or an application of another kind reach nothing.
         """
         try:
-            return _find(self.nodes, dict(scope), None, None)
+            found = _find(self.nodes, dict(scope), self.around, None)
         except Exception:  # noqa: BLE001 - a convertor may fail on what a client wrote; that is nothing public
             return Found(None)
+        return Found(self.around) if found is None and isinstance(self.around, Public) else found
 
     def statements(self) -> Iterator[Access]:
         """Yield everything that is stated about access, by routes, mounts and pages."""
+        yield from () if self.around is None else (self.around,)
         for node, _ in _descend((*self.nodes, *self.pages)):
             yield from node.accesses
             yield from () if node.required is None else (node.required,)
 
     def descend(self) -> Iterator[tuple[Node, tuple[Access, ...]]]:
         """Yield every route and mount, each with all that the mounts around it state."""
-        return _descend(self.nodes)
+        return _descend(self.nodes, () if self.around is None else (self.around,))
 
     def _walk(self, router: Router, prefix: str, *, covered: bool) -> Iterator[Node]:
         self._walking.append(router)

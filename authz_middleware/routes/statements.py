@@ -15,9 +15,9 @@ from ..errors import ConfigurationError
 from ..guard import Guard, Stated
 from ..policy import PUBLIC, Access, Policy, Public, all_of
 from .dependencies import dependency_faults, with_dependencies
-from .frameworks import Around, dependencies_of, overrides_of
+from .frameworks import Around, dependencies_of, overrides_of, router_of, wrappers
 
-__all__ = ["add_up", "guard_route", "guard_whole", "required_by"]
+__all__ = ["add_up", "guard_route", "guard_whole", "required_by", "stated_before"]
 
 WEBSOCKET_METHODS = ("on_connect", "on_receive", "on_disconnect", "decode", "dispatch")
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
@@ -87,6 +87,17 @@ def add_up(around: Access | None, own: Access | None) -> Access | None:
     if not isinstance(around, Policy):
         return around if own is None else own
     return all_of(around, own) if isinstance(own, Policy) else around
+
+
+def stated_before(app: object) -> Access | None:
+    """Return what decorated applications between a middleware and the router it leads to state together."""
+    around: Access | None = None
+    for each in wrappers(app):
+        if router_of(each) is not None:
+            break
+        if isinstance(each, Guard):
+            around = add_up(around, each.stated.access)
+    return around
 
 
 def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:
