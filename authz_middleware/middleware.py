@@ -296,7 +296,7 @@ class AuthzMiddleware:
         if route_map is not None:
             announce_unclaimed([*route_map.statements(), *stated_within(route_map)], self.validator.issuers)
             is_refused = self.undecorated is None
-            announce_routes(route_map, self.public_paths, refused=is_refused, enforced=self.enforces)
+            announce_routes(route_map, self.public_paths, AuthzMiddleware, refused=is_refused, enforced=self.enforces)
         elif scope.get("endpoint") is None and not isinstance(self.app, Guard):
             announce_invisible(enforced=self.enforces)
 

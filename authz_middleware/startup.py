@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from .errors import ConfigurationError
@@ -168,16 +169,23 @@ def announce_invisible(*, enforced: bool) -> None:
     )
 
 
-def announce_routes(route_map: RouteMap, public_paths: PublicPaths, *, refused: bool, enforced: bool) -> None:
-    """List routes that state nothing, and those that `public_paths` names in vain. `refused`: the former are."""
-    bare = [(path, shown) for path, shown in route_map.unguarded if path not in public_paths]
+def announce_routes(
+    route_map: RouteMap, public_paths: PublicPaths, ours: type, *, refused: bool, enforced: bool
+) -> None:
+    """List routes that state nothing, and those that `public_paths` names in vain. `refused`: the former are.
+
+    `ours`: the class of middleware that decides. Where another one stands further in, that one decides, and lists.
+    """
+    nodes = () if route_map.around is not None else route_map.nodes
+    bare = [node for node, is_asked in _decided_on(nodes, ours) if refused or not is_asked]
+    listed = [(node.path, shown) for node in bare for shown in _bare_in(node) if node.path not in public_paths]
     fate = "they are refused" if enforced else "they would be refused"
-    if bare:
+    if listed:
         _log.warning(
             "routes that state no policy, so %s; write @requires, @authenticated or @public "
             "below the route decorator, or name them in public_paths: %s",
             fate if refused else "any valid token may call them",
-            _listing(bare),
+            _listing(listed),
         )
     guarded = _named_in_vain(route_map, public_paths)
     if guarded:
@@ -193,7 +201,7 @@ def announce_cors_inside(app: ASGIApp) -> None:
 
     What mounted applications do about CORS is not looked at.
     """
-    if _has_cors(app):
+    if _has(CORSMiddleware, app):
         _log.warning(
             "CORSMiddleware stands inside AuthzMiddleware, so that a 401 carries no CORS header, and browsers report a "
             "network error; put it outside: app.add_middleware(CORSMiddleware, …) after "
@@ -201,15 +209,41 @@ def announce_cors_inside(app: ASGIApp) -> None:
         )
 
 
-def _has_cors(app: object) -> bool:
+def _has(kind: type, app: object) -> bool:
+    """Tell whether middleware of this kind stands between an application and its routes, or will."""
     for each in wrappers(app):
-        if isinstance(each, CORSMiddleware):
+        if isinstance(each, kind):
             return True
         if isinstance(each, Starlette):
-            return any(isinstance(m.cls, type) and issubclass(m.cls, CORSMiddleware) for m in each.user_middleware)
+            return any(isinstance(m.cls, type) and issubclass(m.cls, kind) for m in each.user_middleware)
+        if isinstance(each, Router):
+            return any(isinstance(one, kind) for one in wrappers(each.middleware_stack))
         if router_of(each) is not None:
             return False
     return False
+
+
+def _decided_on(nodes: Iterable[Node], ours: type, *, is_asked: bool = False) -> Iterator[tuple[Node, bool]]:
+    """Yield routes that no mount around them covers, and that no middleware further in decides about.
+
+    With each, whether routers around it require something (`is_asked`).
+    """
+    for node in nodes:
+        is_asked_here = is_asked or node.required is not None
+        if node.children is None:
+            yield node, is_asked_here
+        elif not node.accesses and not _has(ours, node.route.app):
+            yield from _decided_on(node.children, ours, is_asked=is_asked_here)
+
+
+def _bare_in(node: Node) -> Iterator[str]:
+    """Yield methods and path of what states nothing in a route."""
+    by_method = {} if node.guard is None else node.guard.by_method
+    bare = [name for name, stated in by_method.items() if stated.access is None]
+    if bare:
+        yield node.shown_with(bare)
+    elif not node.accesses:
+        yield node.shown
 
 
 def _named_in_vain(route_map: RouteMap, public_paths: PublicPaths) -> list[str]:

@@ -333,3 +333,75 @@ def test_a_role_of_one_issuer_is_not_read_from_another(issuer: LocalIssuer, line
     ]
     (said,) = said_by(starlette_app(issuer, *served, issuers=both), lines)
     assert said.startswith(UNREAD % ("role('boss', issuer='https://other.test/')", "roles_claims"))
+
+
+# --- routes that state nothing ----------------------------------------------------------------------------------------
+
+
+def ours(issuer: LocalIssuer, **options: Any) -> Middleware:
+    return Middleware(AuthzMiddleware, issuers=[issuer.trusted(**SETTLED)], **options)
+
+
+def two_deep(issuer: LocalIssuer, inside: Any, **options: Any) -> Starlette:
+    """Return an application with a bare route, and another one in a mounted application that has a middleware, too."""
+    return Starlette(
+        routes=[Route("/bare", bare), Mount("/m", **inside([Route("/inner", bare)], ours(issuer, **options)))],
+        middleware=[ours(issuer)],
+    )
+
+
+every_way_in = pytest.mark.parametrize(
+    "inside",
+    [
+        lambda routes, own: {"app": Starlette(routes=routes, middleware=[own])},
+        lambda routes, own: {"app": Starlette(routes=routes), "middleware": [own]},
+        lambda routes, own: {"app": Router(routes, middleware=[own])},
+    ],
+)
+REFUSED, RELAXED = "so they are refused", "so any valid token may call them"
+
+
+@every_way_in
+def test_routes_are_listed_by_the_middleware_that_decides(issuer: LocalIssuer, lines: Lines, inside: Any) -> None:
+    app = two_deep(issuer, inside, undecorated="authenticated")
+    with client(app) as asked:
+        assert [(REFUSED in text, text.rpartition(": ")[2]) for text in warnings_in(lines)] == [(True, "GET /bare")]
+        for _ in range(2):
+            asked.get("/m/inner", headers=issuer.headers())
+    (_, further) = warnings_in(lines)
+    assert RELAXED in further
+    assert further.endswith(": GET /inner")
+
+
+def test_routes_of_a_mounted_application_without_one_are_listed(issuer: LocalIssuer, lines: Lines) -> None:
+    app = Starlette(
+        routes=[Mount("/m", Starlette(routes=[Route("/inner", bare)])), Mount("/r", Router([Route("/inner", bare)]))],
+        middleware=[ours(issuer)],
+    )
+    (said,) = said_by(app, lines)
+    assert said.endswith(": GET /m/inner, GET /r/inner")
+
+
+def test_relaxed_routes_of_which_routers_require_something_are_not_open_to_any_token(
+    issuer: LocalIssuer, lines: Lines
+) -> None:
+    app, router = guarded(issuer, undecorated="authenticated"), APIRouter(dependencies=[Security(requires("r"))])
+    router.add_route("/bare", bare)
+    router.mount("/m", Starlette(routes=[Route("/inner", bare)]))
+    app.include_router(router)
+    assert said_by(app, lines) == []
+
+
+def test_refused_routes_of_which_routers_require_something_are_listed(issuer: LocalIssuer, lines: Lines) -> None:
+    app, router = guarded(issuer), APIRouter(dependencies=[Security(requires("r"))])
+    router.add_route("/bare", bare)
+    app.include_router(router)
+    (said,) = said_by(app, lines)
+    assert REFUSED in said
+    assert said.endswith(": GET /bare")
+
+
+def test_cors_around_a_routers_own_routes_is_announced(issuer: LocalIssuer, lines: Lines) -> None:
+    router = Router([Route("/", authenticated(endpoint))], middleware=[Middleware(CORSMiddleware, allow_origins="*")])
+    (said,) = said_by(AuthzMiddleware(router, issuers=[issuer.trusted(**SETTLED)]), lines)
+    assert said.startswith("CORSMiddleware stands inside AuthzMiddleware")

@@ -119,23 +119,25 @@ class Node:
     @property
     def shown_path(self) -> str:
         """The path as it is shown to people: of what is mounted, with a star."""
-        return _shown_path(self.route, self.path)
+        return f"{self.path.rstrip('/')}/*" if isinstance(self.route, Mount | Host) else self.path
 
     @property
     def shown(self) -> str:
         """Methods and path, as they are shown to people."""
-        return _shown(self.route, self.path, getattr(self.route, "methods", None) or ())
+        return self.shown_with(getattr(self.route, "methods", None) or ())
+
+    def shown_with(self, methods: Collection[str]) -> str:
+        """Return the same with only some of the methods."""
+        names = shown_methods(methods, is_websocket=isinstance(self.route, WebSocketRoute))
+        return f"{','.join(names)} {self.shown_path}"
 
 
 @dataclass(slots=True)
 class RouteMap:
     """All routes below one router, armed. Built again when a route list has changed.
 
-    `around` is what is stated between a middleware and the router.
-
-    `unguarded` lists routes that state nothing and that no mount around them covers: each its path, and methods and
-    path as they are shown to people. `pages` are served where no route matches: FastAPI's frontend pages, and a
-    router's default of the application's own.
+    `around` is what is stated between a middleware and the router. `pages` are served where no route matches:
+    FastAPI's frontend pages, and a router's default of the application's own.
     """
 
     router: Router
@@ -143,7 +145,6 @@ class RouteMap:
     around: Access | None = None
     nodes: tuple[Node, ...] = ()
     pages: list[Node] = field(default_factory=list)
-    unguarded: list[tuple[str, str]] = field(default_factory=list)
     _faults: list[str] = field(default_factory=list)
     _watched: list[tuple[Router, tuple[BaseRoute, ...], int]] = field(default_factory=list)
     _watched_apps: list[tuple[Any, str, object]] = field(default_factory=list)
@@ -158,7 +159,7 @@ class RouteMap:
                 such place is listed.
         """
         route_map = cls(router, arms, around)
-        route_map.nodes = tuple(route_map._walk(router, "", covered=around is not None))
+        route_map.nodes = tuple(route_map._walk(router, ""))
         if route_map._faults:
             raise ConfigurationError(*route_map._faults)
         return route_map
@@ -192,13 +193,13 @@ class RouteMap:
         """Yield every route and mount, each with all that the mounts around it state."""
         return _descend(self.nodes, () if self.around is None else (self.around,))
 
-    def _walk(self, router: Router, prefix: str, *, covered: bool) -> Iterator[Node]:
+    def _walk(self, router: Router, prefix: str) -> Iterator[Node]:
         self._walking.append(router)
         self._visit_default(router, prefix)
         self._watch(router, prefix)  # as it looks now that its default is armed
         for route, around in flatten(router):
             try:
-                yield self._visit(route, router, prefix, required_by(around), covered=covered)
+                yield self._visit(route, router, prefix, required_by(around))
             except ConfigurationError as error:
                 self._faults += [f"{prefix}{path_of(route)}: {fault}" for fault in error.faults]
         self._walking.pop()
@@ -225,7 +226,7 @@ class RouteMap:
             if included is not None:
                 self._watch(included, prefix)
 
-    def _visit(self, route: Any, router: Router, prefix: str, required: Access | None, *, covered: bool) -> Node:
+    def _visit(self, route: Any, router: Router, prefix: str, required: Access | None) -> Node:
         """Return a route's node, armed.
 
         Raises:
@@ -240,15 +241,13 @@ class RouteMap:
                 stated = None if around is None else around.stated.access
                 if required is not None and stated is not None:
                     combine(required, stated, "the mount")
-                children = tuple(self._walk(inner, path, covered=covered or stated is not None))
+                children = tuple(self._walk(inner, path))
                 self._arm_mount(route, policy)
                 return Node(route, path, around, children, inner, policy)
         if isinstance(route, Mount):
             path += "/"  # what is mounted serves a tree
         guard = self._arm(route, router, required)
         self._check(route, path)
-        if not covered:
-            self.unguarded += [(path, _shown(route, path, bare)) for bare in _unguarded_methods(guard, route)]
         return Node(route, path, guard, required=policy)
 
     def _arm_mount(self, route: Mount | Host, required: Policy | None) -> None:
@@ -292,22 +291,6 @@ def _descend(nodes: Iterable[Node], around: tuple[Access, ...] = ()) -> Iterator
     for node in nodes:
         yield node, around
         yield from _descend(node.children or (), (*around, *node.accesses))
-
-
-def _unguarded_methods(guard: Guard, route: Any) -> list[Collection[str]]:
-    if guard.by_method:
-        bare = [name for name, stated in guard.by_method.items() if stated.access is None]
-        return [bare] if bare else []
-    return [getattr(route, "methods", None) or ()] if guard.stated.access is None else []
-
-
-def _shown_path(route: Any, path: str) -> str:
-    return f"{path.rstrip('/')}/*" if isinstance(route, Mount | Host) else path
-
-
-def _shown(route: Any, path: str, methods: Collection[str]) -> str:
-    names = shown_methods(methods, is_websocket=isinstance(route, WebSocketRoute))
-    return f"{','.join(names)} {_shown_path(route, path)}"
 
 
 # --- finding ----------------------------------------------------------------------------------------------------------
