@@ -17,7 +17,7 @@ from .errors import ConfigurationError
 from .issuers import TrustedIssuer
 from .keys import check_url
 
-__all__ = ["ProtectedResource", "is_mounted"]
+__all__ = ["WELL_KNOWN", "ProtectedResource", "is_mounted"]
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
 MAX_AGE = 3600

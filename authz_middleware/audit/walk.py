@@ -14,7 +14,7 @@ from ..errors import ConfigurationError
 from ..guard import Guard
 from ..middleware import AuthzMiddleware
 from ..policy import Access, Public
-from ..routes import Node, RouteMap, add_up, find_router
+from ..routes import Node, RouteMap, add_up, find_router, stated_elsewhere
 from ..routes.frameworks import inclusions_of, pages_of
 from .entries import Protection, RouteEntry
 from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule, within
@@ -174,6 +174,9 @@ def _rows_of_part(
     if on_route is not None:
         inner = rule(*on_route, path)
         ruling = inner if is_first else ruling.and_then(inner)
+    elsewhere = stated_elsewhere(node.route) if is_first else None
+    if elsewhere is not None:
+        ruling = Ruling(elsewhere, elsewhere, Protection.ENFORCED)
     row = _entry(place, ruling, endpoint, kind=kind, methods=methods, path=shown, route=node.route)
     yield row
     if on_route is not None and is_first and kind == "application":

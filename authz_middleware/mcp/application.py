@@ -90,6 +90,7 @@ def streamable_http_app(  # type: ignore[misc]  # were the SDK to have this opti
     _guard_messages(server.middleware, catalogue, undecorated)
     app = server.streamable_http_app(*args, **options)
     sdk = Authentication.of(app)
+    sdk.state_on(app)
     _check_routes(app)
     _check(catalogue, sdk.verifier)
     _announce(catalogue, sdk.verifier, is_refused=UNDECORATED[undecorated] is None)
