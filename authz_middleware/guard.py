@@ -17,7 +17,7 @@ from .handlers import NothingThere, NothingToConnectTo
 from .place import TokenUse
 from .policy import NOTHING_CHECKED, Access, Policy
 
-__all__ = ["Guard", "RouterGuard", "Stated"]
+__all__ = ["Guard", "HandleGuard", "RouterGuard", "Stated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,3 +143,24 @@ class RouterGuard:
             await self.app(scope, receive, send)
         except Refused as refused:
             await refuse(context, refused, scope, send)
+
+
+class HandleGuard:
+    """The `handle` of a route that serves in a way of its own, behind what is stated where the request came in.
+
+    Such a route exists once, however often it is included. `choose` returns the guard of the inclusion, or None where
+    that is not known yet; then `guard` decides, by what the route itself states. `route`: whose `handle` it is; copies
+    of a route have it, too.
+    """
+
+    __slots__ = ("choose", "guard", "route")
+
+    def __init__(self, route: object, guard: Guard, choose: Callable[[Scope], Guard | None]) -> None:
+        self.route = route
+        self.guard = guard
+        self.choose = choose
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Decide, then serve."""
+        guard = self.choose(scope) or self.guard
+        await guard(scope, receive, send)

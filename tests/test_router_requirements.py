@@ -379,3 +379,27 @@ def test_nested_dependencies_of_routers_count(issuer: LocalIssuer) -> None:
     app = guarded(issuer)
     app.include_router(router)
     expect_missing(client(app).get("/x"), "r x")
+
+
+class Handling(Mount):
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await super().handle(scope, receive, send)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_mount_that_handles_itself_asks_for_what_is_required_where_it_is_served(
+    issuer: LocalIssuer, is_first: bool
+) -> None:
+    router = APIRouter()
+    router.routes.append(Handling("/m", requires("x")(inner())))
+    app = guarded(issuer)
+    if is_first:
+        app.mount("/mounted", router)
+    app.include_router(router, prefix="/in", dependencies=[Security(requires("i"))])
+    if not is_first:
+        app.mount("/mounted", router)
+    asked = client(app)
+    expect_missing(asked.get("/in/m/bare"), "i x")
+    expect_forbidden(asked.get("/in/m/bare", headers=holding(issuer, "x")), "i", "x")
+    expect_ok(asked.get("/in/m/bare", headers=holding(issuer, "i", "x")), "served")
+    expect_ok(asked.get("/mounted/m/bare", headers=holding(issuer, "x")), "served")

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+from starlette.types import Scope
 
 from ..guard import Guard
 
@@ -25,6 +26,7 @@ __all__ = [
     "find_router",
     "flatten",
     "included_in",
+    "inclusion_of",
     "inclusions_of",
     "is_served_as_known",
     "is_theirs",
@@ -151,6 +153,13 @@ def inclusions_of(router: Router) -> Iterator[tuple[str, tuple[Any, ...], Router
             yield context.prefix, calls, included
             for prefix, more, deeper in inclusions_of(included):
                 yield context.prefix + prefix, (*calls, *more), deeper
+
+
+def inclusion_of(scope: Scope, route: object) -> object:
+    """Return what a request is served by that a route's own `handle` was called for: the inclusion, or the route."""
+    look_up = getattr(sys.modules.get("fastapi.routing"), "_get_scope_effective_route_context", None)
+    context = None if look_up is None else look_up(scope)
+    return context if getattr(context, "original_route", None) is route else route
 
 
 def version_of(router: Router) -> int:

@@ -6,23 +6,25 @@ Mapping walks Starlette's and FastAPI's routers once, through mounts, hosts and 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import is_
-from typing import Any, cast
+from typing import Any
 
 from starlette.routing import BaseRoute, Host, Match, Mount, Router, WebSocketRoute
-from starlette.types import ASGIApp, Scope
+from starlette.types import Scope
 
 from ..decorators import combine, decorated_too_late, stated_access
 from ..errors import ConfigurationError
-from ..guard import Guard, RouterGuard, Stated
+from ..guard import Guard, HandleGuard, RouterGuard, Stated
 from ..policy import Access, Policy, Public, suggest
 from .dependencies import dependency_faults
 from .frameworks import (
     flatten,
     included_in,
+    inclusion_of,
     is_served_as_known,
     mounted,
     mounted_base,
@@ -31,12 +33,16 @@ from .frameworks import (
     shown_methods,
     version_of,
 )
-from .statements import add_up, guard_route, required_by
+from .statements import add_up, guard_route, guard_whole, required_by
 
 __all__ = ["FASTAPI_DOCS", "Destination", "Found", "Node", "RouteMap"]
 
 FASTAPI_DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 """FastAPI's own pages: `public_paths=FASTAPI_DOCS` opens them to anybody."""
+
+
+GUARD = "__authz_guard__"
+"""The attribute of a route, or of an inclusion of it, that keeps its guard where that stands before `handle`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,21 +276,49 @@ class RouteMap:
         """Put the decision in front of a route's application, once. Routes of unknown classes are guarded whole.
 
         A class with a `handle` of its own is unknown too: what it does before it calls its application would run
-        undecided. Such a route exists once, however often it is included: what inclusions add is decided later.
+        undecided.
         """
         served_by = getattr(route, "original_route", route)
-        is_known = is_served_as_known(served_by) and callable(getattr(route, "app", None))
-        target, attribute = (route, "app") if is_known else (served_by, "handle")
-        served = getattr(target, attribute)
-        if isinstance(served, Guard) and (required is None or served.required == required):
-            return served
-        endpoint = getattr(route, "endpoint", None)
-        if isinstance(route, Mount | Host):
-            endpoint = mounted(route)[1] or mounted_base(route)
-        guard = guard_route(cast("ASGIApp", served), endpoint, target, router, required)
+        if not is_served_as_known(served_by) or not callable(getattr(route, "app", None)):
+            return self._arm_handle(route, served_by, router, required)
+        if isinstance(route.app, Guard) and (required is None or route.app.required == required):
+            return route.app
+        guard = guard_route(route.app, _endpoint_of(route), route, router, required)
         if self.arms:
-            setattr(target, attribute, guard)
+            route.app = guard
         return guard
+
+    def _arm_handle(self, route: Any, served_by: Any, router: Router, required: Access | None) -> Guard:
+        """Put the decision in front of `served_by.handle`, once: that of `route`, where a request is served as that."""
+        handle = served_by.handle
+        is_armed = isinstance(handle, HandleGuard) and handle.route is served_by
+        guard = _guard_before_handle(route)
+        if guard is None:
+            served = handle.guard.app if is_armed else handle
+            guard = guard_route(served, _endpoint_of(route), route, router, required)
+        if self.arms:
+            setattr(route, GUARD, (route, guard))
+        if self.arms and not is_armed:
+            by_itself = guard if route is served_by else guard_whole(handle, _endpoint_of(route))
+            choose = functools.partial(_choose_guard, served_by)
+            served_by.handle = HandleGuard(served_by, by_itself, choose)
+        return guard
+
+
+def _guard_before_handle(route: object) -> Guard | None:
+    """Return the guard that was kept for this very route or inclusion: copies of a route have its attributes."""
+    kept_for, guard = getattr(route, GUARD, (None, None))
+    return guard if kept_for is route else None
+
+
+def _choose_guard(route: object, scope: Scope) -> Guard | None:
+    return _guard_before_handle(inclusion_of(scope, route))
+
+
+def _endpoint_of(route: Any) -> object:
+    if isinstance(route, Mount | Host):
+        return mounted(route)[1] or mounted_base(route)
+    return getattr(route, "endpoint", None)
 
 
 def _descend(nodes: Iterable[Node], around: tuple[Access, ...] = ()) -> Iterator[tuple[Node, tuple[Access, ...]]]:
