@@ -109,6 +109,12 @@ class Guard:
             raise HTTPException(405, headers=headers)
         await PlainTextResponse("Method Not Allowed", 405, headers)(scope, receive, send)
 
+    @property
+    def whole(self) -> Stated:
+        """What is stated for every method alike, while the application overrides dependencies or not."""
+        overridden = None if self.overridden is None else self.overridden()
+        return self.stated if overridden is None else overridden
+
     def stated_for(self, scope: Scope) -> Stated | None:
         """Return what is stated for this request; None: a class-based endpoint that states nothing lacks the method."""
         if self.overridden is not None and (overridden := self.overridden()) is not None:

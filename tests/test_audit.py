@@ -11,7 +11,7 @@ import sysconfig
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -32,8 +32,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from authz_middleware import (
+    AccessToken,
     AuthzMiddleware,
     ConfigurationError,
+    access_token,
     authenticated,
     policy,
     public,
@@ -978,6 +980,32 @@ def test_a_router_included_twice_is_listed_twice() -> None:
         ("GET", "/a/r/x", "'a' & 'r'"),
         ("GET", "/b/r/x", "'b' & 'r'"),
         ("GET", "/r/x", "'r'"),
+    ]
+
+
+async def needing(token: Annotated[AccessToken, Depends(access_token)]) -> str:
+    return "served"
+
+
+async def wishing(token: Annotated[AccessToken | None, Depends(access_token)]) -> str:
+    return "served"
+
+
+def test_a_public_route_that_needs_a_token_is_open_to_any_valid_one() -> None:
+    def make(_: Path) -> FastAPI:
+        app = fastapi_app(mw(public_paths=["/bare", "/wishing"]))
+        app.get("/needing", dependencies=[Security(public)])(needing)
+        app.get("/optional", dependencies=[Security(public)])(wishing)
+        app.get("/bare")(needing)
+        app.get("/wishing")(wishing)
+        return app
+
+    expect_agreement(make, HERE)
+    assert [(path, policy) for _, path, policy in rows(make(HERE))] == [
+        ("/needing", "any valid token"),
+        ("/optional", "public"),
+        ("/bare", "any valid token"),
+        ("/wishing", "public, by public_paths"),
     ]
 
 

@@ -13,12 +13,12 @@ from ..decorators import Requirement
 from ..errors import ConfigurationError
 from ..guard import Guard
 from ..middleware import AuthzMiddleware
-from ..policy import Access, Public
+from ..policy import AUTHENTICATED, Access, Public
 from ..routes import Node, RouteMap, add_up, find_router, stated_elsewhere
 from ..routes.frameworks import inclusions_of, pages_of
 from .entries import Protection, RouteEntry
 from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule, within
-from .leaves import PROBE, as_requested, fronts_on, kind_of, layers_on, parts_of
+from .leaves import PROBE, as_requested, fronts_on, kind_of, layers_on, needs_token, parts_of
 from .middlewares import application_of, layers_of
 from .sources import source_of
 from .table import RouteTable
@@ -174,6 +174,8 @@ def _rows_of_part(
     if on_route is not None:
         inner = rule(*on_route, path)
         ruling = inner if is_first else ruling.and_then(inner)
+    if needs_token(node) and ruling.protection is Protection.ENFORCED and isinstance(ruling.admits, Public):
+        ruling = ruling.limited_to(AUTHENTICATED)
     elsewhere = stated_elsewhere(node.route) if is_first else None
     if elsewhere is not None:
         ruling = Ruling(elsewhere, elsewhere, Protection.ENFORCED)
