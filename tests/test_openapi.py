@@ -344,6 +344,14 @@ def test_a_parameter_of_another_name_is_no_other_path_and_one_of_another_kind_is
     assert operation(app, "/other/{number}")["security"] == token(["a"])
 
 
+def test_an_operation_of_the_method_query_is_documented() -> None:
+    app = documented()
+    app.api_route("/q", methods=["QUERY"])(requires("q")(answer))
+    found = app.openapi()["paths"]["/q"]["query"]  # the validator knows no version that has it
+    assert found["security"] == token(["q"])
+    assert set(found["responses"]) >= {"401", "403"}
+
+
 def test_each_method_has_its_own_policy() -> None:
     app = documented()
     app.get("/orders/{number}")(requires("read")(numbered))
