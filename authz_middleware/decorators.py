@@ -16,9 +16,10 @@ from types import MethodType, new_class
 from typing import Any, NoReturn, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, WeakSet
 
+from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp
 
 from .binding import context_of
@@ -70,6 +71,8 @@ class Requirement:
         object.__setattr__(self, "__signature__", _DEPENDENCY_SIGNATURE)
         object.__setattr__(self, "__wrapped__", access_token)
 
+    @overload
+    def __call__(self, target: Starlette | Router, /) -> ASGIApp: ...
     @overload
     def __call__(self, target: T, /) -> T: ...
     @overload

@@ -1118,7 +1118,7 @@ def test_a_check_that_nobody_awaits_lets_no_answer_leave(answer: str, way: str, 
 
     @authenticated
     async def forgetful(request: Request) -> Response:
-        authorize(request, check(getattr(owns, way)))  # type: ignore[unused-coroutine]  # that is the test
+        authorize(request, check(getattr(owns, way)))  # that is the test
         if answer == "crash":
             raise LookupError("caught by the application")
         return PlainTextResponse("ran")
@@ -1139,7 +1139,7 @@ def test_a_check_that_nobody_awaits_lets_no_answer_leave(answer: str, way: str, 
 def test_where_refusals_are_only_reported_the_answer_leaves(issuer: LocalIssuer) -> None:
     @authenticated
     async def forgetful(request: Request) -> Response:
-        authorize(request, check(Owns().later))  # type: ignore[unused-coroutine]
+        authorize(request, check(Owns().later))
         return PlainTextResponse("ran")
 
     app = client(starlette_app(issuer, Route("/", forgetful), enforce=False))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -149,7 +149,7 @@ async def access_token(ctx: Context[Any, Any]) -> AccessToken:
         return context.require_token()
 
 
-def authorize(ctx: Context[Any, Any], policy: Policy | str) -> Coroutine[Any, Any, None]:
+def authorize(ctx: Context[Any, Any], policy: Policy | str) -> Awaitable[None]:
     """Decide a policy inside a tool, prompt or resource of a server behind `streamable_http_app`.
 
     Write `await authorize(ctx, "…")`. It is decided at once, so that a forgotten `await` forgets no decision, and a
@@ -165,7 +165,7 @@ def authorize(ctx: Context[Any, Any], policy: Policy | str) -> Coroutine[Any, An
     return _awaited(ctx, decided) if inspect.iscoroutine(decided) else decided
 
 
-async def _awaited(ctx: Context[Any, Any], decided: Coroutine[Any, Any, None]) -> None:
+async def _awaited(ctx: Context[Any, Any], decided: Awaitable[None]) -> None:
     with _errors_of(ctx):
         await decided
 

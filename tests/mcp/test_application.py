@@ -141,14 +141,14 @@ def deciding(ran: list[str], **options: Any) -> MCPServer:
     @server.tool()
     @authenticated
     def sync(ctx: Context) -> str:
-        guarded.authorize(ctx, "read:more")  # type: ignore[unused-coroutine]  # there is nothing to await it with
+        guarded.authorize(ctx, "read:more")  # there is nothing to await it with
         ran.append("sync")
         return "read"
 
     @server.tool()
     @authenticated
     async def forgotten(ctx: Context) -> str:
-        guarded.authorize(ctx, "read:more")  # type: ignore[unused-coroutine]  # that is the test
+        guarded.authorize(ctx, "read:more")  # that is the test
         ran.append("forgotten")
         return "read"
 
@@ -195,7 +195,7 @@ def test_a_check_that_nobody_waits_for_lets_no_result_leave(
         @server.tool()
         @authenticated
         async def forgotten(ctx: Context) -> str:
-            guarded.authorize(ctx, has_more)  # type: ignore[unused-coroutine]  # that is the test
+            guarded.authorize(ctx, has_more)  # that is the test
             return "secret"
 
         return server
