@@ -36,13 +36,17 @@ from .readiness import VALIDATOR_KEY
 from .revocation import Revoked
 from .routes import Destination, RouteMap, find_router, guard_whole, stated_before, stated_within
 from .startup import (
-    announce_cors_inside,
-    announce_invisible,
     announce_issuers,
     announce_report_only,
-    announce_routes,
     announce_unclaimed,
+    check_metadata,
     check_policies,
+)
+from .startup_routes import (
+    announce_cors_inside,
+    announce_hidden_metadata,
+    announce_invisible,
+    announce_routes,
 )
 from .token import AccessToken
 from .undecorated import UNDECORATED
@@ -138,6 +142,11 @@ class AuthzMiddleware:
     def resource(self) -> str | None:
         """This API's identifier (RFC 9728), if one was given."""
         return None if self._resource is None else self._resource.identifier
+
+    def metadata_path(self, mount: str = "") -> str | None:
+        """Return where the metadata of `resource` is, below what is mounted at a path; None: there is none."""
+        scope = {"root_path": mount, "app_root_path": ""}
+        return None if self._resource is None else self._resource.paths(scope)[0]
 
     @property
     def would_refuse(self) -> Counter[tuple[str, str | None]]:
@@ -270,6 +279,8 @@ class AuthzMiddleware:
                 else:
                     stated = [*route_map.statements(), *stated_within(route_map)]
                 check_policies(stated, self.validator.issuers)
+                if route_map is not None and self._resource is not None:
+                    check_metadata(route_map, self._resource.paths(scope))
                 self._routes = route_map
                 self._announce(route_map, scope)
         return route_map
@@ -295,6 +306,8 @@ class AuthzMiddleware:
         announce_cors_inside(self.app)
         if route_map is not None:
             announce_unclaimed([*route_map.statements(), *stated_within(route_map)], self.validator.issuers)
+            if self.enforces:
+                announce_hidden_metadata(route_map, self.public_paths, AuthzMiddleware)
             is_refused = self.undecorated is None
             announce_routes(route_map, self.public_paths, AuthzMiddleware, refused=is_refused, enforced=self.enforces)
         elif scope.get("endpoint") is None and not isinstance(self.app, Guard):

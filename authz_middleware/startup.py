@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-
-from starlette.applications import Starlette
-from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Router
-from starlette.types import ASGIApp
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from .errors import ConfigurationError
 from .issuers import TrustedIssuer
 from .metadata import ProtectedResource
 from .place import TokenUse
 from .policy import Access, ClaimTerm, Kind, Policy, Term
-from .public_paths import PublicPaths
-from .routes import FASTAPI_DOCS, Node, RouteMap, router_of
-from .routes.frameworks import wrappers
+from .routes import Node, RouteMap
 
 __all__ = [
-    "announce_cors_inside",
-    "announce_invisible",
     "announce_issuers",
     "announce_report_only",
-    "announce_routes",
     "announce_unclaimed",
+    "check_metadata",
     "check_policies",
 ]
 
@@ -130,6 +121,20 @@ def _meant(term: Term, issuers: Iterable[TrustedIssuer]) -> Iterator[TrustedIssu
     return (issuer for issuer in issuers if term.issuer in {None, issuer.issuer})
 
 
+def check_metadata(route_map: RouteMap, paths: Collection[str]) -> None:
+    """Refuse routes where the metadata of `resource=` is served: nobody would ever reach them.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    shadowed = [node.path for node, _ in route_map.descend() if node.children is None and node.path in paths]
+    if shadowed:
+        raise ConfigurationError(
+            f"{shadowed[0]}: AuthzMiddleware(resource=…) serves its metadata there, so that nobody reaches this route; "
+            "remove one of the two"
+        )
+
+
 # --- only reporting ---------------------------------------------------------------------------------------------------
 
 
@@ -155,110 +160,3 @@ def announce_report_only(route_map: RouteMap | None) -> None:
 
 def _needs_token(node: Node) -> bool:
     return node.guard is not None and node.guard.stated.token_use is TokenUse.REQUIRED
-
-
-# --- routes and what stands in front ----------------------------------------------------------------------------------
-
-
-def announce_invisible(*, enforced: bool) -> None:
-    """Say that of the application behind, no routes can be seen."""
-    _log.warning(
-        "no routes can be seen, so everything but public_paths %s refused; "
-        "give the middleware to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])",
-        "is" if enforced else "would be",
-    )
-
-
-def announce_routes(
-    route_map: RouteMap, public_paths: PublicPaths, ours: type, *, refused: bool, enforced: bool
-) -> None:
-    """List routes that state nothing, and those that `public_paths` names in vain. `refused`: the former are.
-
-    `ours`: the class of middleware that decides. Where another one stands further in, that one decides, and lists.
-    """
-    nodes = () if route_map.around is not None else route_map.nodes
-    bare = [node for node, is_asked in _decided_on(nodes, ours) if refused or not is_asked]
-    listed = [(node.path, shown) for node in bare for shown in _bare_in(node) if node.path not in public_paths]
-    fate = "they are refused" if enforced else "they would be refused"
-    if listed:
-        _log.warning(
-            "routes that state no policy, so %s; write @requires, @authenticated or @public "
-            "below the route decorator, or name them in public_paths: %s",
-            fate if refused else "any valid token may call them",
-            _listing(listed),
-        )
-    guarded = _named_in_vain(route_map, public_paths)
-    if guarded:
-        _log.warning(
-            "public_paths does not open routes that state who may call them, by themselves or by a mount around "
-            "them; take them out of public_paths, or write @public in place of what they state: %s",
-            ", ".join(guarded),
-        )
-
-
-def announce_cors_inside(app: ASGIApp) -> None:
-    """Say that browsers cannot read a 401, where CORS is dealt with behind the middleware: `app` is what stands there.
-
-    What mounted applications do about CORS is not looked at.
-    """
-    if _has(CORSMiddleware, app):
-        _log.warning(
-            "CORSMiddleware stands inside AuthzMiddleware, so that a 401 carries no CORS header, and browsers report a "
-            "network error; put it outside: app.add_middleware(CORSMiddleware, …) after "
-            "app.add_middleware(AuthzMiddleware, …), or before it in Starlette(middleware=[…])"
-        )
-
-
-def _has(kind: type, app: object) -> bool:
-    """Tell whether middleware of this kind stands between an application and its routes, or will."""
-    for each in wrappers(app):
-        if isinstance(each, kind):
-            return True
-        if isinstance(each, Starlette):
-            return any(isinstance(m.cls, type) and issubclass(m.cls, kind) for m in each.user_middleware)
-        if isinstance(each, Router):
-            return any(isinstance(one, kind) for one in wrappers(each.middleware_stack))
-        if router_of(each) is not None:
-            return False
-    return False
-
-
-def _decided_on(nodes: Iterable[Node], ours: type, *, is_asked: bool = False) -> Iterator[tuple[Node, bool]]:
-    """Yield routes that no mount around them covers, and that no middleware further in decides about.
-
-    With each, whether routers around it require something (`is_asked`).
-    """
-    for node in nodes:
-        is_asked_here = is_asked or node.required is not None
-        if node.children is None:
-            yield node, is_asked_here
-        elif not node.accesses and not _has(ours, node.route.app):
-            yield from _decided_on(node.children, ours, is_asked=is_asked_here)
-
-
-def _bare_in(node: Node) -> Iterator[str]:
-    """Yield methods and path of what states nothing in a route."""
-    by_method = {} if node.guard is None else node.guard.by_method
-    bare = [name for name, stated in by_method.items() if stated.access is None]
-    if bare:
-        yield node.shown_with(bare)
-    elif not node.accesses:
-        yield node.shown
-
-
-def _named_in_vain(route_map: RouteMap, public_paths: PublicPaths) -> list[str]:
-    """Return what is named to the letter and guarded all the same. A tree may well hold guarded routes, too."""
-    named = set(public_paths)
-    return [
-        node.shown
-        for node, around in route_map.descend()
-        if node.shown_path in named and any(isinstance(access, Policy) for access in (*around, *node.accesses))
-    ]
-
-
-def _listing(routes: Sequence[tuple[str, str]]) -> str:
-    """Name the application's own routes, and FastAPI's pages in one."""
-    names = [shown for path, shown in routes if path not in FASTAPI_DOCS]
-    if any(path in FASTAPI_DOCS for path, _ in routes):
-        names.append("FastAPI's documentation pages (FASTAPI_DOCS)")
-    return ", ".join(names)

@@ -12,7 +12,7 @@ from ..policy import AUTHENTICATED, PUBLIC, Access, Policy, Public
 from ..routes import add_up
 from .entries import Protection
 
-__all__ = ["BARE", "Front", "Fronts", "Ruling", "behind", "is_bare", "rule", "within"]
+__all__ = ["BARE", "Front", "Fronts", "Ruling", "behind", "is_bare", "rule", "rule_own", "within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,16 @@ def rule(fronts: Fronts, own: Access | None, path: str) -> Ruling:
     # Nothing is stated where it counts. What is left to say: `public_paths`, or what mounts further out ask for.
     is_said = isinstance(admits, Public) or (admits is not None and all(admits.alternatives))
     return Ruling(admits if is_said else None, admits, protection, isinstance(admits, Public))
+
+
+def rule_own(fronts: Fronts, path: str) -> Ruling:
+    """Return what holds for what the innermost middleware serves by itself, to anybody who gets to it."""
+    *outer, _ = fronts
+    if is_bare(tuple(outer)):
+        return Ruling(PUBLIC, PUBLIC, Protection.ENFORCED)
+    ruling = rule(tuple(outer), None, path)
+    is_let_out = outer[-1].sum_up(None) is not None or isinstance(ruling.admits, Public)
+    return ruling if is_let_out else replace(ruling, access=None, admits=None)
 
 
 def _protection_of(fronts: Fronts) -> Protection:

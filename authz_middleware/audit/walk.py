@@ -12,12 +12,13 @@ from starlette.routing import Host, Router
 from ..decorators import Requirement
 from ..errors import ConfigurationError
 from ..guard import Guard
+from ..metadata import METADATA_METHODS
 from ..middleware import AuthzMiddleware
 from ..policy import AUTHENTICATED, Access, Public
 from ..routes import Node, RouteMap, add_up, find_router, stated_elsewhere
 from ..routes.frameworks import inclusions_of, pages_of
 from .entries import Protection, RouteEntry
-from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule, within
+from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule, rule_own, within
 from .leaves import PROBE, as_requested, fronts_on, kind_of, layers_on, needs_token, parts_of
 from .middlewares import application_of, layers_of
 from .sources import source_of
@@ -122,7 +123,7 @@ def _rows(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
     rows = [row for node in seen.nodes for row in _rows_of_node(node, seen, place)]
     rows += [*_rows_of_frontends(seen, place), *_rows_of_default(seen, place)]
     yield from rows
-    yield from _rows_of_public_paths(place, place.fronts[place.inherited :], rows)
+    yield from _rows_of_middlewares(place, place.inherited, rows)
 
 
 def _rows_of_node(node: Node, seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
@@ -183,7 +184,7 @@ def _rows_of_part(
     yield row
     if on_route is not None and is_first and kind == "application":
         around = replace(place, fronts=on_route[0], shown=shown.rstrip("/"), path=at)
-        yield from _rows_of_public_paths(around, around.fronts[1:], [row])
+        yield from _rows_of_middlewares(around, 1, [row])
 
 
 def _entry(place: _Place, ruling: Ruling, endpoint: object = None, *, path: str, **fields: Any) -> RouteEntry:
@@ -231,6 +232,17 @@ def _rows_of_frontends(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
                 methods = tuple(sorted(frontend.methods))
                 path = place.shown + path or "/"
                 yield _entry(place, ruling, kind="page", methods=methods, path=path, route=frontend)
+
+
+def _rows_of_middlewares(place: _Place, inherited: int, rows: Sequence[RouteEntry]) -> Iterator[RouteEntry]:
+    """Yield the rows of what middlewares at a place open and serve beside its rows; the outer ones are `inherited`."""
+    yield from _rows_of_public_paths(place, place.fronts[inherited:], rows)
+    for number, front in enumerate(place.fronts[inherited:], inherited + 1):
+        path = None if front.middleware is None else front.middleware.metadata_path(place.path)
+        ruling = None if path is None else rule_own(place.fronts[:number], place.path + path)
+        if path is not None and ruling is not None and ruling.admits is not None:
+            shown = place.shown + path
+            yield _entry(place, ruling, kind="path", methods=METADATA_METHODS, path=shown, route=front.middleware)
 
 
 def _rows_of_public_paths(place: _Place, fronts: Fronts, rows: Sequence[RouteEntry]) -> Iterator[RouteEntry]:

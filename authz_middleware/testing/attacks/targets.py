@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from ...audit import RouteEntry
 from ...errors import ConfigurationError
+from ...middleware import AuthzMiddleware
 from ...policy import AUTHENTICATED, Access, GrantTerm, Kind, Policy, Public, TokenRequest
 from ...token import AccessToken
 from .wire import Attempt, make_scope
@@ -86,6 +87,8 @@ def targets_of(entries: Iterable[RouteEntry], values: Mapping[str, object]) -> I
         ConfigurationError: no value is known that fits a parameter.
     """
     for entry in entries:
+        if isinstance(entry.route, AuthzMiddleware):
+            continue  # its metadata, which it serves to anybody, whatever the credentials
         path, params = _fill(_template_of(entry), values)
         host, slash, rest = path.partition("/")
         for kind, method in _requests(entry):
