@@ -49,9 +49,10 @@ from .startup_routes import (
     announce_routes,
 )
 from .token import AccessToken
-from .undecorated import UNDECORATED
+from .undecorated import check_undecorated
 from .validator import AccessTokenValidator
 from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS
+from .warm_up import StartFailed, check_warm_up, fetch_keys
 
 __all__ = ["AuthzMiddleware"]
 
@@ -59,10 +60,6 @@ APPLICATION_KEY = "authz_middleware.application"
 """Where a scope says which application a middleware of ours already serves."""
 
 _log = logging.getLogger("authz_middleware")
-
-
-class StartFailed(RuntimeError):
-    """The application cannot start, through no fault of its configuration."""
 
 
 class AuthzMiddleware:
@@ -121,9 +118,9 @@ class AuthzMiddleware:
                 max_cached_bytes=max_cached_bytes,
                 revoked=revoked,
             )
-            self._warm_up = _check_warm_up(warm_up)
+            self._warm_up = check_warm_up(warm_up)
             self.public_paths = PublicPaths(public_paths)
-            self.undecorated = _check_undecorated(undecorated)
+            self.undecorated = check_undecorated(undecorated)
             self._observer = Observer(on_decision, enforce=enforce)
             self._resource = None if resource is None else ProtectedResource.of(resource, self.validator.issuers)
             metadata_url = None if self._resource is None else self._resource.url({})
@@ -166,7 +163,7 @@ class AuthzMiddleware:
         """Find configuration errors before the first request, and fail the start by them."""
         try:
             self._route_map(scope)
-            await self._fetch_keys()
+            await fetch_keys(self.validator, self._warm_up)
         except (ConfigurationError, StartFailed) as error:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -175,18 +172,6 @@ class AuthzMiddleware:
             await self.app(scope, receive, send)
         finally:
             await self.validator.aclose()
-
-    async def _fetch_keys(self) -> None:
-        """Have the keys before the first request, where that is wanted.
-
-        Raises:
-            StartFailed: they are required and cannot be had.
-        """
-        if self._warm_up == "off":
-            return
-        missing = await self.validator.warm_up()
-        if missing and self._warm_up == "require":
-            raise StartFailed(f'the keys of {", ".join(missing)} cannot be had, and warm_up is "require"')
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.fault is not None:
@@ -345,18 +330,6 @@ def _is_serving() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _check_undecorated(undecorated: str) -> Access | None:
-    if not isinstance(undecorated, str) or undecorated not in UNDECORATED:
-        raise ConfigurationError('undecorated is "refuse" or "authenticated"')
-    return UNDECORATED[undecorated]
-
-
-def _check_warm_up(warm_up: str) -> str:
-    if not isinstance(warm_up, str) or warm_up not in {"off", "try", "require"}:
-        raise ConfigurationError('warm_up is "off", "try" or "require"')
-    return warm_up
 
 
 def _check_realm(realm: str) -> str:

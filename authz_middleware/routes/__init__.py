@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .frameworks import find_router, flatten, router_of, shown_methods
-from .map import FASTAPI_DOCS, Destination, Found, Node, RouteMap
+from .map import FASTAPI_DOCS, Destination, RouteMap
+from .nodes import Found, Node
 from .statements import add_up, guard_whole, stated_before
 from .within import state_elsewhere, state_within, stated_elsewhere, stated_within
 
