@@ -46,6 +46,7 @@ from .startup_routes import (
     announce_cors_inside,
     announce_hidden_metadata,
     announce_invisible,
+    announce_path_params,
     announce_routes,
 )
 from .token import AccessToken
@@ -293,6 +294,8 @@ class AuthzMiddleware:
             announce_unclaimed([*route_map.statements(), *stated_within(route_map)], self.validator.issuers)
             if self.enforces:
                 announce_hidden_metadata(route_map, self.public_paths, AuthzMiddleware)
+            if outer_context(scope) is None:  # else the middleware further out has looked at these routes, too
+                announce_path_params(route_map, scope.get("path_params") or {})
             is_refused = self.undecorated is None
             announce_routes(route_map, self.public_paths, AuthzMiddleware, refused=is_refused, enforced=self.enforces)
         elif scope.get("endpoint") is None and not isinstance(self.app, Guard):

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Router
+from starlette.routing import PARAM_REGEX, Router
 from starlette.types import ASGIApp
 
 from .metadata import ProtectedResource
-from .policy import Policy, Public
+from .policy import Access, ClaimTerm, PathParam, Policy, Public, Term
 from .public_paths import PublicPaths
 from .routes import FASTAPI_DOCS, Node, RouteMap, router_of
-from .routes.frameworks import wrappers
+from .routes.frameworks import fields_of, wrappers
 
 __all__ = [
     "announce_cors_inside",
     "announce_hidden_metadata",
     "announce_invisible",
+    "announce_path_params",
     "announce_routes",
 ]
 
@@ -81,6 +82,32 @@ def announce_hidden_metadata(route_map: RouteMap, public_paths: PublicPaths, our
                 )
 
 
+def announce_path_params(route_map: RouteMap, given: Collection[str]) -> None:
+    """Name policies that ask for a path parameter which no route of theirs has, so that nobody ever meets them.
+
+    And those that compare a claim with text, where a handler reads the parameter as a number. `given` are the
+    parameters of mounts around.
+    """
+    asking: dict[Term, tuple[str, list[Node]]] = {}
+    for node, around in route_map.descend():
+        for term, name in _compared(node.all_stated):
+            asking.setdefault(term, (name, []))[1].append(node)
+        numbers = _numbers_of(node)
+        for term, name in _compared((*around, *node.all_stated)):
+            if name in numbers and isinstance(term, ClaimTerm):
+                _log.warning(
+                    "%r compares with text, although the handler of %s reads a number; where the claim is one, write "
+                    "{%s:%s} in the path",
+                    *(term, node.shown, name, numbers[name]),
+                )
+    for term, (name, nodes) in asking.items():
+        if name not in given and not any(name in _parameters_of(node) for node in nodes):
+            _log.warning(
+                "nobody ever meets %r: no path parameter is called %r where it is stated: %s",
+                *(term, name, ", ".join(dict.fromkeys(node.shown for node in nodes))),
+            )
+
+
 def announce_cors_inside(app: ASGIApp) -> None:
     """Say that browsers cannot read a 401, where CORS is dealt with behind the middleware: `app` is what stands there.
 
@@ -92,6 +119,28 @@ def announce_cors_inside(app: ASGIApp) -> None:
             "network error; put it outside: app.add_middleware(CORSMiddleware, …) after "
             "app.add_middleware(AuthzMiddleware, …), or before it in Starlette(middleware=[…])"
         )
+
+
+def _compared(accesses: Iterable[Access]) -> Iterator[tuple[Term, str]]:
+    """Yield every term that is compared with a path parameter, and the parameter's name."""
+    for access in accesses:
+        for term in access.terms if isinstance(access, Policy) else ():
+            operand = getattr(term, "operand", None)
+            if isinstance(operand, PathParam):
+                yield term, operand.name
+
+
+def _parameters_of(node: Node) -> Mapping[str, str]:
+    """Return the path parameters of a node by name, those of mounts around it too, each with its convertor or ""."""
+    return dict(PARAM_REGEX.findall(node.path))
+
+
+def _numbers_of(node: Node) -> Mapping[str, str]:
+    """Return path parameters without a convertor that a handler reads as a number, each with the convertor to write."""
+    texts = {name for name, convertor in _parameters_of(node).items() if not convertor}
+    kinds = {name: kind for name, kind in fields_of(node.route) if name in texts and isinstance(kind, type)}
+    numbers = {name: kind for name, kind in kinds.items() if issubclass(kind, int | float)}
+    return {name: "int" if issubclass(kind, int) else "float" for name, kind in numbers.items()}
 
 
 def _has(kind: type, app: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .errors import ConfigurationError
 from .policy import AUTHENTICATED, Access
 
-__all__ = ["UNDECORATED", "check_undecorated"]
+__all__ = ["check_undecorated"]
 
 UNDECORATED: dict[str, Access | None] = {"refuse": None, "authenticated": AUTHENTICATED}
 """What `undecorated=…` may say."""

@@ -27,7 +27,7 @@ from ..policy import Access
 from ..routes import state_within
 from ..startup import announce_issuers, announce_unclaimed, check_policies
 from ..token import AccessToken
-from ..undecorated import UNDECORATED, check_undecorated
+from ..undecorated import check_undecorated
 from .answers import HeldAnswer
 from .features import Catalogue, catalogue_of
 from .messages import EXCHANGE_KEY, Exchange, Policies
@@ -93,7 +93,7 @@ def streamable_http_app(  # type: ignore[misc]  # were the SDK to have this opti
     sdk.state_on(app)
     _check_routes(app)
     _check(catalogue, sdk.verifier)
-    _announce(catalogue, sdk.verifier, is_refused=UNDECORATED[undecorated] is None)
+    _announce(catalogue, sdk.verifier, is_refused=check_undecorated(undecorated) is None)
     state_within(app.router, lambda: _stated(catalogue))
     app.router.lifespan_context = _lifespan(app, catalogue, sdk.verifier)
     app.user_middleware.append(Middleware(_Exchanges, sdk=sdk))  # within the SDK's authentication

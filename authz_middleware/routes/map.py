@@ -139,8 +139,7 @@ class RouteMap:
         """Yield everything that is stated about access, by routes, mounts and pages."""
         yield from () if self.around is None else (self.around,)
         for node, _ in _descend((*self.nodes, *self.pages)):
-            yield from node.accesses
-            yield from () if node.required is None else (node.required,)
+            yield from node.all_stated
 
     def descend(self) -> Iterator[tuple[Node, tuple[Access, ...]]]:
         """Yield every route and mount, each with all that the mounts around it state."""

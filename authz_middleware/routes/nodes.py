@@ -42,6 +42,11 @@ class Node:
         return tuple(statement.access for statement in stated if statement.access is not None)
 
     @property
+    def all_stated(self) -> tuple[Access, ...]:
+        """The same, with what routers around require."""
+        return self.accesses if self.required is None else (*self.accesses, self.required)
+
+    @property
     def shown_path(self) -> str:
         """The path as it is shown to people: of what is mounted, with a star."""
         return f"{self.path.rstrip('/')}/*" if isinstance(self.route, Mount | Host) else self.path

@@ -554,7 +554,7 @@ def test_an_attack_that_no_route_is_concerned_by_is_skipped_and_not_passed() -> 
 
 
 def test_an_application_without_the_middleware_is_an_error() -> None:
-    with pytest.raises(ConfigurationError, match="has no AuthzMiddleware"):
+    with pytest.raises(ConfigurationError, match=r"has no AuthzMiddleware; .*something hides it: .* as self\.app"):
         failing(Starlette(routes=[Route("/orders", orders)]))
 
 
