@@ -92,9 +92,12 @@ def announce_path_params(route_map: RouteMap, given: Collection[str]) -> None:
     for node, around in route_map.descend():
         for term, name in _compared(node.all_stated):
             asking.setdefault(term, (name, []))[1].append(node)
-        numbers = _numbers_of(node)
-        for term, name in _compared((*around, *node.all_stated)):
-            if name in numbers and isinstance(term, ClaimTerm):
+        compared = [
+            (term, name) for term, name in _compared((*around, *node.all_stated)) if isinstance(term, ClaimTerm)
+        ]
+        numbers = _numbers_of(node) if compared else {}
+        for term, name in compared:
+            if name in numbers:
                 _log.warning(
                     "%r compares with text, although the handler of %s reads a number; where the claim is one, write "
                     "{%s:%s} in the path",
