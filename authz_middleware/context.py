@@ -380,14 +380,12 @@ class RequestContext:
             MissingToken: the caller is anonymous.
             InsufficientScope: the policy is not met.
         """
-        is_opened = scope.get("path", "") == self._public_path and self._observation.whole is None
-        if is_opened or self._has_met(policy, scope):
+        if scope.get("path", "") == self._public_path and self._observation.whole is None:
             return
         checked = await self._run_checks(policy, scope)
         request = self._request(scope)
         if self._is_met(policy, request, checked, is_route=True):
             self._note_held(policy, request, checked)
-            self._met.append((policy, self._asked_with(policy, scope)))
             self._observation.widen()
 
     def _note_held(self, access: Access, request: ScopeRequest | None, checked: frozenset[Term]) -> None:

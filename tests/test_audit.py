@@ -983,6 +983,41 @@ def test_a_router_included_twice_is_listed_twice() -> None:
     ]
 
 
+def in_routers(*outer: Middleware, **inner: Any) -> Build:
+    """Return what builds an application whose router requires `y` of a mounted one, which has a middleware, too."""
+
+    def make(_: Path) -> FastAPI:
+        routes = [Route("/x", requires("x")(endpoint)), Route("/bare", bare), Route("/public", public(endpoint))]
+        app = fastapi_app(*outer)
+        app.router.dependencies.append(Security(requires("y")))
+        app.router.routes += [
+            Mount("/m", Starlette(routes=routes, middleware=[mw(**inner)])),
+            Mount("/o", serve, middleware=[mw(**inner)]),
+            Mount("/p", requires("x")(serve), middleware=[mw(**inner)]),
+        ]
+        if not outer:
+            app.router.routes.append(Route("/r", requires("x")(endpoint), middleware=[mw(**inner)]))
+        return app
+
+    return make
+
+
+@pytest.mark.parametrize("inner", [{}, {"undecorated": "authenticated"}, {"public_paths": ["/bare", "/x"]}])
+@pytest.mark.parametrize(
+    "outer",
+    [
+        None,
+        {},
+        {"enforce": False},
+        {"undecorated": "authenticated"},
+        {"public_paths": ["/m/bare", "/m/x"]},
+        {"public_paths": ["/m/*", "/o/*", "/p/*", "/r"]},
+    ],
+)
+def test_what_routers_require_is_asked_by_the_outer_middleware(outer: Any, inner: Any) -> None:
+    expect_agreement(in_routers(*([] if outer is None else [mw(**outer)]), **inner), HERE, is_answered_before=False)
+
+
 async def needing(token: Annotated[AccessToken, Depends(access_token)]) -> str:
     return "served"
 

@@ -82,10 +82,11 @@ class Ruling:
     def and_then(self, inner: Ruling) -> Ruling:
         """Return what holds where both must be passed."""
         is_lacking = self.protection is Protection.ABSENT
+        is_more = self.protection is Protection.REPORTED and self.access != inner.access
         return Ruling(
             access=_both(self.access, inner.access),
             admits=_both(self.admits, inner.admits),
-            protection=self.protection if is_lacking else inner.protection,
+            protection=self.protection if is_lacking or is_more else inner.protection,
             is_public_path=self.is_public_path and inner.is_public_path,
         )
 
@@ -117,7 +118,7 @@ def behind(fronts: Fronts, layers: Iterable[AuthzMiddleware | Guard], at: str) -
 def within(fronts: Fronts, required: Access | None) -> Fronts:
     """Return what is in front where routers around require something, which the middleware further out asks for."""
     *outer, last = fronts
-    return fronts if last.middleware is None else (*outer, replace(last, required=add_up(last.required, required)))
+    return (*outer, replace(last, required=add_up(last.required, required)))
 
 
 def is_bare(fronts: Fronts) -> bool:

@@ -48,7 +48,7 @@ def route_table(app: object, *, sources: bool = True) -> RouteTable:
         )
     fronts = behind(BARE, layers_of(app), "")
     place = _Place(fronts=fronts, application=application_of(app), looks_up_sources=sources)
-    return RouteTable(tuple(_rows(_Seen.of(router), place)))
+    return RouteTable(tuple(_rows(_Seen.of(router, fronts), place)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,9 @@ class _Seen:
     guards: Mapping[int, Guard | None]
 
     @classmethod
-    def of(cls, router: Router) -> _Seen:
-        route_map = RouteMap.of(router, arms=False)
+    def of(cls, router: Router, fronts: Fronts) -> _Seen:
+        is_mapped = fronts[-1].middleware is not None  # else nobody asks for what routers require
+        route_map = RouteMap.of(router, arms=False, asks_routers=is_mapped)
         return cls(router, route_map.nodes, {id(page.route): page.guard for page in route_map.pages})
 
 
@@ -130,6 +131,9 @@ def _rows_of_node(node: Node, seen: _Seen, place: _Place) -> Iterator[RouteEntry
     place = replace(place, fronts=within(place.fronts, node.required))
     if node.children is not None and node.router is not None:
         fronts = behind(place.fronts, layers_of(node.route.app), place.path_at(node))
+        if place.fronts[-1].middleware is None and fronts[-1].middleware is not None:  # from here on somebody looks
+            yield from _rows(_Seen.of(node.router, fronts), place.inside(node, fronts, within=0))
+            return
         children = replace(seen, router=node.router, nodes=node.children)
         yield from _rows(children, place.inside(node, fronts, within=len(node.path)))
         return
@@ -158,7 +162,7 @@ def _seen_by_its_middleware(node: Node, place: _Place) -> tuple[_Seen, _Place] |
             return None
         fronts = (*fronts[:-1], replace(fronts[-1], around=add_up(fronts[-1].around, stated)))
     fronts = behind(fronts, layers, place.path_at(node).rstrip("/"))
-    return _Seen.of(router), place.inside(node, fronts, within=0)
+    return _Seen.of(router, fronts), place.inside(node, fronts, within=0)
 
 
 def _rows_of_part(

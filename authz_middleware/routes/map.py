@@ -96,6 +96,7 @@ class RouteMap:
     router: Router
     arms: bool = True
     around: Access | None = None
+    asks_routers: bool = True
     nodes: tuple[Node, ...] = ()
     pages: list[Node] = field(default_factory=list)
     _faults: list[str] = field(default_factory=list)
@@ -104,14 +105,18 @@ class RouteMap:
     _walking: list[Router] = field(default_factory=list)
 
     @classmethod
-    def of(cls, router: Router, *, arms: bool = True, around: Access | None = None) -> RouteMap:
+    def of(
+        cls, router: Router, *, arms: bool = True, around: Access | None = None, asks_routers: bool = True
+    ) -> RouteMap:
         """Walk the router and arm every route; with `arms=False` only look.
+
+        `asks_routers`: whether what FastAPI routers require counts where FastAPI does not ask for it.
 
         Raises:
             ConfigurationError: a decorator stands where it guards nothing, or statements contradict each other; every
                 such place is listed.
         """
-        route_map = cls(router, arms, around)
+        route_map = cls(router, arms, around, asks_routers)
         route_map.nodes = tuple(route_map._walk(router, ""))
         if route_map._faults:
             raise ConfigurationError(*route_map._faults)
@@ -151,7 +156,7 @@ class RouteMap:
         self._watch(router, prefix)  # as it looks now that its default is armed
         for route, around in flatten(router):
             try:
-                yield self._visit(route, router, prefix, required_by(around))
+                yield self._visit(route, router, prefix, required_by(around) if self.asks_routers else None)
             except ConfigurationError as error:
                 self._faults += [f"{prefix}{path_of(route)}: {fault}" for fault in error.faults]
         self._walking.pop()

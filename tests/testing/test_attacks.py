@@ -144,6 +144,12 @@ def test_of_several_issuers_the_one_that_is_named_is_attacked() -> None:
         failing(app)
 
 
+def test_metadata_that_anybody_may_read_is_no_fault() -> None:
+    app = Starlette(routes=[Route("/orders", orders)])
+    app.add_middleware(AuthzMiddleware, issuers=[acme()], resource="https://orders.acme.example/")
+    assert failing(app) == {}
+
+
 def test_a_role_is_not_had_by_a_claim_that_is_not_the_application_s() -> None:
     boss = requires(policy.role("boss") & "read:orders")(endpoint)
     app = starlette_app(acme(roles_claims="https://acme.example/roles"))
