@@ -1018,6 +1018,16 @@ def test_what_routers_require_is_asked_by_the_outer_middleware(outer: Any, inner
     expect_agreement(in_routers(*([] if outer is None else [mw(**outer)]), **inner), HERE, is_answered_before=False)
 
 
+@pytest.mark.parametrize("inner", [{}, {"undecorated": "authenticated"}, {"public_paths": ["/bare", "/x"]}])
+def test_what_routers_of_a_mounted_application_require_is_asked_by_its_own_middleware(inner: Any) -> None:
+    def make(pages: Path) -> Starlette:
+        return Starlette(routes=[Mount("/in", mounted(pages)), Route("/bare", bare)])
+
+    mounted = in_routers(mw(**inner))
+    expect_agreement(make, HERE)
+    assert ("GET", "/in/m/x", "'y' & 'x'") in rows(make(HERE))
+
+
 async def needing(token: Annotated[AccessToken, Depends(access_token)]) -> str:
     return "served"
 
