@@ -388,6 +388,21 @@ class RequestContext:
             self._refuse(MissingToken() if request is None else NoPolicy(), None)
         return access
 
+    async def enforce_around(self, policy: Policy, scope: Scope) -> None:
+        """Ask what routers around require, unless `public_paths` opens this, where nothing is stated. Grants nothing.
+
+        Raises:
+            MissingToken: the caller is anonymous.
+            InsufficientScope: the policy is not met.
+        """
+        if scope.get("path", "") == self._public_path and self._observation.whole is None:
+            return
+        checked = await self._run_checks(policy, scope)
+        request = self._request(scope)
+        if self._is_met(policy, request, checked, is_route=True):
+            self._note_held(policy, request, checked)
+            self._observation.widen()
+
     def _note_held(self, access: Access, request: ScopeRequest | None, checked: Answers) -> None:
         """Remember which terms hold here: further in, path parameters of the same names may say something else."""
         if request is not None and isinstance(access, Policy) and self._observation.wants_detail:

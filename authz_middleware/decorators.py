@@ -16,9 +16,10 @@ from types import MethodType, new_class
 from typing import Any, NoReturn, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, WeakSet
 
+from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Router
 from starlette.types import ASGIApp
 
 from .binding import context_of
@@ -71,6 +72,8 @@ class Requirement:
         object.__setattr__(self, "__signature__", _DEPENDENCY_SIGNATURE)
         object.__setattr__(self, "__wrapped__", access_token)
 
+    @overload
+    def __call__(self, target: Starlette | Router, /) -> ASGIApp: ...
     @overload
     def __call__(self, target: T, /) -> T: ...
     @overload
@@ -253,7 +256,7 @@ def combine(one: Access, other: Access | None, where: str) -> Access:
     if isinstance(one, Public) or isinstance(other, Public):
         raise ConfigurationError(
             f"{where} is both @public and guarded; keep one of the two. What a router or an application requires holds "
-            "for all its routes: move a public one elsewhere"
+            "for all its routes and mounts: put the dependencies on an APIRouter that holds the guarded ones alone"
         )
     try:
         return join(AllOf, (one, other))

@@ -18,7 +18,7 @@ from .place import TokenUse
 from .policy import Access, Policy
 from .policy.core import NOTHING_CHECKED
 
-__all__ = ["Guard", "Stated"]
+__all__ = ["Guard", "HandleGuard", "RouterGuard", "Stated"]
 
 HIDDEN = (NothingThere, NothingToConnectTo)
 
@@ -46,10 +46,11 @@ class Guard:
 
     `by_method` is what a class-based endpoint states method by method. `covers`: the application behind has routes of
     its own, which this decision covers where they say nothing. `overridden` returns what a route states while the
-    application overrides dependencies of its, None while it does not.
+    application overrides dependencies of its, None while it does not. `required` is what FastAPI routers around require
+    of a route of Starlette's; it is part of what the route states, and asked by itself where that is nothing.
     """
 
-    __slots__ = ("app", "by_method", "covers", "overridden", "stated")
+    __slots__ = ("app", "by_method", "covers", "overridden", "required", "stated")
 
     def __init__(
         self,
@@ -59,12 +60,14 @@ class Guard:
         *,
         covers: bool = False,
         overridden: Callable[[], Stated | None] | None = None,
+        required: Policy | None = None,
     ) -> None:
         self.app = app
         self.stated = stated
         self.by_method = by_method or {}
         self.covers = covers
         self.overridden = overridden
+        self.required = required
 
     @property
     def routes(self) -> list[BaseRoute]:
@@ -92,6 +95,8 @@ class Guard:
                 covers=self.covers,
                 token_use=stated.token_use,
             ):
+                if self.required is not None and stated.access is None:
+                    await context.enforce_around(self.required, scope)
                 await self.app(scope, receive, send)
         except Refused as refused:
             await refuse(context, refused, scope, send)
@@ -108,6 +113,12 @@ class Guard:
             raise HTTPException(405, headers=headers)
         await PlainTextResponse("Method Not Allowed", 405, headers)(scope, receive, send)
 
+    @property
+    def whole(self) -> Stated:
+        """What is stated for every method alike, while the application overrides dependencies or not."""
+        overridden = None if self.overridden is None else self.overridden()
+        return self.stated if overridden is None else overridden
+
     def stated_for(self, scope: Scope) -> Stated | None:
         """Return what is stated for this request; None: a class-based endpoint that states nothing lacks the method."""
         if self.overridden is not None and (overridden := self.overridden()) is not None:
@@ -115,6 +126,54 @@ class Guard:
         stated = self.by_method.get(scope.get("method", ""), self.stated)
         lacks_method = bool(self.by_method) and stated is self.stated and stated.access is None
         return None if lacks_method else stated
+
+
+class RouterGuard:
+    """A mounted application behind what FastAPI routers around it require.
+
+    Covers nothing: what states nothing further in is refused as it would be without.
+    """
+
+    __slots__ = ("app", "required")
+
+    def __init__(self, app: ASGIApp, required: Policy) -> None:
+        self.app = app
+        self.required = required
+
+    @property
+    def routes(self) -> list[BaseRoute]:
+        """The routes of the application behind, as `Host` looks for them."""
+        return cast("list[BaseRoute]", getattr(self.app, "routes", []))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Ask, then serve."""
+        context = context_of(scope)
+        try:
+            await context.enforce_around(self.required, scope)
+            await self.app(scope, receive, send)
+        except Refused as refused:
+            await refuse(context, refused, scope, send)
+
+
+class HandleGuard:
+    """The `handle` of a route that serves in a way of its own, behind what is stated where the request came in.
+
+    Such a route exists once, however often it is included. `choose` returns the guard of the inclusion, or None where
+    that is not known yet; then `guard` decides, by what the route itself states. `route`: whose `handle` it is; copies
+    of a route have it, too.
+    """
+
+    __slots__ = ("choose", "guard", "route")
+
+    def __init__(self, route: object, guard: Guard, choose: Callable[[Scope], Guard | None]) -> None:
+        self.route = route
+        self.guard = guard
+        self.choose = choose
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Decide, then serve."""
+        guard = self.choose(scope) or self.guard
+        await guard(scope, receive, send)
 
 
 def _hidden_in(error: Exception) -> Exception | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator, Iterator
+from collections.abc import Awaitable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, NoReturn, cast
@@ -51,7 +51,7 @@ async def access_token(connection: HTTPConnection) -> AccessToken:
     return cast("AccessToken", context_of(connection.scope).token_for_parameter())
 
 
-def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = False) -> Coroutine[Any, Any, None]:
+def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = False) -> Awaitable[None]:
     """Decide a policy inside a handler.
 
     Write `await authorize(request, "refund:large")`. It is decided at once, so that a forgotten `await` forgets no

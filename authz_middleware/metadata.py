@@ -17,9 +17,10 @@ from .errors import ConfigurationError
 from .issuers import TrustedIssuer
 from .keys import check_url
 
-__all__ = ["ProtectedResource", "is_mounted"]
+__all__ = ["METADATA_METHODS", "WELL_KNOWN", "ProtectedResource", "is_mounted"]
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
+METADATA_METHODS = ("GET", "HEAD", "OPTIONS")
 MAX_AGE = 3600
 """Seconds for which clients may keep the metadata."""
 
@@ -63,8 +64,15 @@ class ProtectedResource:
         """Tell whether a request asks for the metadata."""
         if scope["type"] != "http" or WELL_KNOWN not in scope["path"]:
             return False
+        return get_route_path(scope) in self.paths(scope)
+
+    def paths(self, scope: Scope) -> tuple[str, ...]:
+        """Return the paths that serve the metadata, below the mount that led here; the first is the one that is told.
+
+        Of `scope` only the root path counts.
+        """
         _, within = self._split_at_mount(scope) or ("", self._path)
-        return get_route_path(scope) in {WELL_KNOWN + unquote(self._path), WELL_KNOWN + unquote(within)}
+        return (WELL_KNOWN + unquote(within), WELL_KNOWN + unquote(self._path))
 
     def document(self, scopes: Iterable[str]) -> dict[str, object]:
         """Return the metadata (section 2)."""

@@ -34,20 +34,26 @@ from .policy import Access, requestable
 from .public_paths import PublicPaths
 from .readiness import VALIDATOR_KEY
 from .revocation import Revoked
-from .routes import Destination, RouteMap, find_router, guard_whole, stated_within
+from .routes import Destination, RouteMap, find_router, guard_whole, stated_before, stated_within
 from .startup import (
-    announce_cors_inside,
-    announce_invisible,
     announce_issuers,
     announce_report_only,
-    announce_routes,
     announce_unclaimed,
+    check_metadata,
     check_policies,
 )
+from .startup_routes import (
+    announce_cors_inside,
+    announce_hidden_metadata,
+    announce_invisible,
+    announce_path_params,
+    announce_routes,
+)
 from .token import AccessToken
-from .undecorated import UNDECORATED
+from .undecorated import check_undecorated
 from .validator import AccessTokenValidator
 from .verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS
+from .warm_up import StartFailed, check_warm_up, fetch_keys
 
 __all__ = ["AuthzMiddleware"]
 
@@ -55,10 +61,6 @@ APPLICATION_KEY = "authz_middleware.application"
 """Where a scope says which application a middleware of ours already serves."""
 
 _log = logging.getLogger("authz_middleware")
-
-
-class StartFailed(RuntimeError):
-    """The application cannot start, through no fault of its configuration."""
 
 
 class AuthzMiddleware:
@@ -117,9 +119,9 @@ class AuthzMiddleware:
                 max_cached_bytes=max_cached_bytes,
                 revoked=revoked,
             )
-            self._warm_up = _check_warm_up(warm_up)
+            self._warm_up = check_warm_up(warm_up)
             self.public_paths = PublicPaths(public_paths)
-            self.undecorated = _check_undecorated(undecorated)
+            self.undecorated = check_undecorated(undecorated)
             self._observer = Observer(on_decision, enforce=enforce)
             self._resource = None if resource is None else ProtectedResource.of(resource, self.validator.issuers)
             metadata_url = None if self._resource is None else self._resource.url({})
@@ -139,6 +141,11 @@ class AuthzMiddleware:
         """This API's identifier (RFC 9728), if one was given."""
         return None if self._resource is None else self._resource.identifier
 
+    def metadata_path(self, mount: str = "") -> str | None:
+        """Return where the metadata of `resource` is, below what is mounted at a path; None: there is none."""
+        scope = {"root_path": mount, "app_root_path": ""}
+        return None if self._resource is None else self._resource.paths(scope)[0]
+
     @property
     def would_refuse(self) -> Counter[tuple[str, str | None]]:
         """While `enforce=False`: how often each (code, route template) would have been refused."""
@@ -157,7 +164,7 @@ class AuthzMiddleware:
         """Find configuration errors before the first request, and fail the start by them."""
         try:
             self._route_map(scope)
-            await self._fetch_keys()
+            await fetch_keys(self.validator, self._warm_up)
         except (ConfigurationError, StartFailed) as error:
             await receive()
             await send({"type": "lifespan.startup.failed", "message": str(error)})
@@ -166,18 +173,6 @@ class AuthzMiddleware:
             await self.app(scope, receive, send)
         finally:
             await self.validator.aclose()
-
-    async def _fetch_keys(self) -> None:
-        """Have the keys before the first request, where that is wanted.
-
-        Raises:
-            StartFailed: they are required and cannot be had.
-        """
-        if self._warm_up == "off":
-            return
-        missing = await self.validator.warm_up()
-        if missing and self._warm_up == "require":
-            raise StartFailed(f'the keys of {", ".join(missing)} cannot be had, and warm_up is "require"')
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._check_arguments()
@@ -189,7 +184,7 @@ class AuthzMiddleware:
         token, refused = await self._authenticate(scope)
         # After the wait: what has changed meanwhile is mapped before it is served.
         route_map = self._route_map(scope)
-        destination = Destination(route_map, scope)
+        destination = Destination(route_map, scope, lets_undecorated_in=self.undecorated is not None)
         is_public_path = get_route_path(scope) in self.public_paths
         is_preflight = False
         if isinstance(refused, InvalidToken):
@@ -267,12 +262,14 @@ class AuthzMiddleware:
         if route_map is None or not route_map.is_current():
             with self._mapping:
                 router = self._find_router(scope)
-                route_map = None if router is None else RouteMap.of(router)
+                route_map = None if router is None else RouteMap.of(router, around=stated_before(self.app))
                 if route_map is None:
                     stated = self._stated_whole(scope)
                 else:
                     stated = [*route_map.statements(), *stated_within(route_map)]
                 check_policies(stated, self.validator.issuers)
+                if route_map is not None and self._resource is not None:
+                    check_metadata(route_map, self._resource.paths(scope))
                 self._routes = route_map
                 self._announce(route_map, scope)
         return route_map
@@ -298,8 +295,12 @@ class AuthzMiddleware:
         announce_cors_inside(self.app)
         if route_map is not None:
             announce_unclaimed([*route_map.statements(), *stated_within(route_map)], self.validator.issuers)
+            if self.enforces:
+                announce_hidden_metadata(route_map, self.public_paths, AuthzMiddleware)
+            if outer_context(scope) is None:  # else the middleware further out has looked at these routes, too
+                announce_path_params(route_map, scope.get("path_params") or {})
             is_refused = self.undecorated is None
-            announce_routes(route_map, self.public_paths, refused=is_refused, enforced=self.enforces)
+            announce_routes(route_map, self.public_paths, AuthzMiddleware, refused=is_refused, enforced=self.enforces)
         elif scope.get("endpoint") is None and not isinstance(self.app, Guard):
             announce_invisible(enforced=self.enforces)
 
@@ -335,18 +336,6 @@ def _is_serving() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-def _check_undecorated(undecorated: str) -> Access | None:
-    if not isinstance(undecorated, str) or undecorated not in UNDECORATED:
-        raise ConfigurationError('undecorated is "refuse" or "authenticated"')
-    return UNDECORATED[undecorated]
-
-
-def _check_warm_up(warm_up: str) -> str:
-    if not isinstance(warm_up, str) or warm_up not in {"off", "try", "require"}:
-        raise ConfigurationError('warm_up is "off", "try" or "require"')
-    return warm_up
 
 
 def _check_realm(realm: str) -> str:

@@ -48,7 +48,17 @@ class Observation:
         token: the validated token; None for an anonymous caller.
     """
 
-    __slots__ = ("_destination", "_is_settled", "_latest", "_method", "_observer", "_pending", "_token")
+    __slots__ = (
+        "_destination",
+        "_is_around",
+        "_is_ended",
+        "_is_settled",
+        "_latest",
+        "_method",
+        "_observer",
+        "_pending",
+        "_token",
+    )
 
     def __init__(
         self, observer: Observer, method: str | None, destination: Destination, token: AccessToken | None
@@ -59,7 +69,9 @@ class Observation:
         self._token = token
         self._pending: tuple[Access, AccessRequest | None, Answers, bool] | None = None
         self._latest: Refused | None = None
+        self._is_around = False
         self._is_settled = False
+        self._is_ended = False
 
     @classmethod
     def unheard(cls) -> Observation:
@@ -97,9 +109,13 @@ class Observation:
         """
         self._pending = None
         if not self._is_settled and self._observer.sees_allowed:
-            whole = self._destination.access if is_covered else None
+            whole = self._destination.access if is_covered or self._is_around else None
             told = access if whole is None else whole
             self._tell(told, None, self._explained(told, request, held), enforced=self.enforces)
+
+    def widen(self) -> None:
+        """Note that routers around have required something, too."""
+        self._is_around = True
 
     def pend(
         self,
@@ -126,15 +142,15 @@ class Observation:
         *,
         enforced: bool | None = None,
     ) -> None:
-        """Tell that access was refused, or would have been. What follows from the latter is not told.
+        """Tell that access was refused, or would have been. What follows from the latter is told if it is carried out.
 
         `detail` is the answer of the policy that refused. `enforced`: what is refused whatever the observer says; by
         default, what it says.
         """
         self._pending = None
         self._latest = refused
-        if not self._is_settled:
-            enforced = self.enforces if enforced is None else enforced
+        enforced = self.enforces if enforced is None else enforced
+        if not self._is_ended and (enforced or not self._is_settled):
             self._is_settled = not enforced
             self._tell(access, refused, detail, enforced=enforced)
 
@@ -145,7 +161,7 @@ class Observation:
 
     def end(self) -> None:
         """Tell nothing any more, and keep nothing of the request alive."""
-        self._is_settled = True
+        self._is_settled = self._is_ended = True
         self._destination, self._token = NOWHERE, None
         self._pending = self._latest = None
 

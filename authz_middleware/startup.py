@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-
-from starlette.applications import Starlette
-from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from .errors import ConfigurationError
 from .issuers import TrustedIssuer
@@ -15,17 +11,13 @@ from .metadata import ProtectedResource
 from .place import TokenUse
 from .policy import Access, Kind, Policy, Term
 from .policy.claims import ClaimTerm
-from .public_paths import PublicPaths
-from .routes import FASTAPI_DOCS, Node, RouteMap, router_of
-from .routes.frameworks import wrappers
+from .routes import Node, RouteMap
 
 __all__ = [
-    "announce_cors_inside",
-    "announce_invisible",
     "announce_issuers",
     "announce_report_only",
-    "announce_routes",
     "announce_unclaimed",
+    "check_metadata",
     "check_policies",
 ]
 
@@ -128,6 +120,20 @@ def _meant(term: Term, issuers: Iterable[TrustedIssuer]) -> Iterator[TrustedIssu
     return (issuer for issuer in issuers if term.issuer in {None, issuer.issuer})
 
 
+def check_metadata(route_map: RouteMap, paths: Collection[str]) -> None:
+    """Refuse routes where the metadata of `resource=` is served: nobody would ever reach them.
+
+    Raises:
+        ConfigurationError: there is one.
+    """
+    shadowed = [node.path for node, _ in route_map.descend() if node.children is None and node.path in paths]
+    if shadowed:
+        raise ConfigurationError(
+            f"{shadowed[0]}: AuthzMiddleware(resource=…) serves its metadata there, so that nobody reaches this route; "
+            "remove one of the two"
+        )
+
+
 # --- only reporting ---------------------------------------------------------------------------------------------------
 
 
@@ -153,77 +159,3 @@ def announce_report_only(route_map: RouteMap | None) -> None:
 
 def _needs_token(node: Node) -> bool:
     return node.guard is not None and node.guard.stated.token_use is TokenUse.REQUIRED
-
-
-# --- routes and what stands in front ----------------------------------------------------------------------------------
-
-
-def announce_invisible(*, enforced: bool) -> None:
-    """Say that of the application behind, no routes can be seen."""
-    _log.warning(
-        "no routes can be seen, so everything but public_paths %s refused; "
-        "give the middleware to the application itself: app.add_middleware(AuthzMiddleware, issuers=[…])",
-        "is" if enforced else "would be",
-    )
-
-
-def announce_routes(route_map: RouteMap, public_paths: PublicPaths, *, refused: bool, enforced: bool) -> None:
-    """List routes that state nothing, and those that `public_paths` names in vain. `refused`: the former are."""
-    bare = [(path, shown) for path, shown in route_map.unguarded if path not in public_paths]
-    fate = "they are refused" if enforced else "they would be refused"
-    if bare:
-        _log.warning(
-            "routes that state no policy, so %s; write @requires, @authenticated or @public "
-            "below the route decorator, or name them in public_paths: %s",
-            fate if refused else "any valid token may call them",
-            _listing(bare),
-        )
-    guarded = _named_in_vain(route_map, public_paths)
-    if guarded:
-        _log.warning(
-            "public_paths does not open routes that state who may call them, by themselves or by a mount around "
-            "them; take them out of public_paths, or write @public in place of what they state: %s",
-            ", ".join(guarded),
-        )
-
-
-def announce_cors_inside(app: ASGIApp) -> None:
-    """Say that browsers cannot read a 401, where CORS is dealt with behind the middleware: `app` is what stands there.
-
-    What mounted applications do about CORS is not looked at.
-    """
-    if _has_cors(app):
-        _log.warning(
-            "CORSMiddleware stands inside AuthzMiddleware, so that a 401 carries no CORS header, and browsers report a "
-            "network error; put it outside: app.add_middleware(CORSMiddleware, …) after "
-            "app.add_middleware(AuthzMiddleware, …), or before it in Starlette(middleware=[…])"
-        )
-
-
-def _has_cors(app: object) -> bool:
-    for each in wrappers(app):
-        if isinstance(each, CORSMiddleware):
-            return True
-        if isinstance(each, Starlette):
-            return any(isinstance(m.cls, type) and issubclass(m.cls, CORSMiddleware) for m in each.user_middleware)
-        if router_of(each) is not None:
-            return False
-    return False
-
-
-def _named_in_vain(route_map: RouteMap, public_paths: PublicPaths) -> list[str]:
-    """Return what is named to the letter and guarded all the same. A tree may well hold guarded routes, too."""
-    named = set(public_paths)
-    return [
-        node.shown
-        for node, around in route_map.descend()
-        if node.shown_path in named and any(isinstance(access, Policy) for access in (*around, *node.accesses))
-    ]
-
-
-def _listing(routes: Sequence[tuple[str, str]]) -> str:
-    """Name the application's own routes, and FastAPI's pages in one."""
-    names = [shown for path, shown in routes if path not in FASTAPI_DOCS]
-    if any(path in FASTAPI_DOCS for path, _ in routes):
-        names.append("FastAPI's documentation pages (FASTAPI_DOCS)")
-    return ", ".join(names)

@@ -11,7 +11,7 @@ import sysconfig
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -32,8 +32,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from authz_middleware import (
+    AccessToken,
     AuthzMiddleware,
     ConfigurationError,
+    access_token,
     authenticated,
     policy,
     public,
@@ -981,12 +983,83 @@ def test_a_router_included_twice_is_listed_twice() -> None:
     ]
 
 
+def in_routers(*outer: Middleware, **inner: Any) -> Build:
+    """Return what builds an application whose router requires `y` of a mounted one, which has a middleware, too."""
+
+    def make(_: Path) -> FastAPI:
+        routes = [Route("/x", requires("x")(endpoint)), Route("/bare", bare), Route("/public", public(endpoint))]
+        app = fastapi_app(*outer)
+        app.router.dependencies.append(Security(requires("y")))
+        app.router.routes += [
+            Mount("/m", Starlette(routes=routes, middleware=[mw(**inner)])),
+            Mount("/o", serve, middleware=[mw(**inner)]),
+            Mount("/p", requires("x")(serve), middleware=[mw(**inner)]),
+        ]
+        if not outer:
+            app.router.routes.append(Route("/r", requires("x")(endpoint), middleware=[mw(**inner)]))
+        return app
+
+    return make
+
+
+@pytest.mark.parametrize("inner", [{}, {"undecorated": "authenticated"}, {"public_paths": ["/bare", "/x"]}])
+@pytest.mark.parametrize(
+    "outer",
+    [
+        None,
+        {},
+        {"enforce": False},
+        {"undecorated": "authenticated"},
+        {"public_paths": ["/m/bare", "/m/x"]},
+        {"public_paths": ["/m/*", "/o/*", "/p/*", "/r"]},
+    ],
+)
+def test_what_routers_require_is_asked_by_the_outer_middleware(outer: Any, inner: Any) -> None:
+    expect_agreement(in_routers(*([] if outer is None else [mw(**outer)]), **inner), HERE, is_answered_before=False)
+
+
+@pytest.mark.parametrize("inner", [{}, {"undecorated": "authenticated"}, {"public_paths": ["/bare", "/x"]}])
+def test_what_routers_of_a_mounted_application_require_is_asked_by_its_own_middleware(inner: Any) -> None:
+    def make(pages: Path) -> Starlette:
+        return Starlette(routes=[Mount("/in", mounted(pages)), Route("/bare", bare)])
+
+    mounted = in_routers(mw(**inner))
+    expect_agreement(make, HERE)
+    assert ("GET", "/in/m/x", "'y' & 'x'") in rows(make(HERE))
+
+
+async def needing(token: Annotated[AccessToken, Depends(access_token)]) -> str:
+    return "served"
+
+
+async def wishing(token: Annotated[AccessToken | None, Depends(access_token)]) -> str:
+    return "served"
+
+
+def test_a_public_route_that_needs_a_token_is_open_to_any_valid_one() -> None:
+    def make(_: Path) -> FastAPI:
+        app = fastapi_app(mw(public_paths=["/bare", "/wishing"]))
+        app.get("/needing", dependencies=[Security(public)])(needing)
+        app.get("/optional", dependencies=[Security(public)])(wishing)
+        app.get("/bare")(needing)
+        app.get("/wishing")(wishing)
+        return app
+
+    expect_agreement(make, HERE)
+    assert [(path, policy) for _, path, policy in rows(make(HERE))] == [
+        ("/needing", "any valid token"),
+        ("/optional", "public"),
+        ("/bare", "any valid token"),
+        ("/wishing", "public, by public_paths"),
+    ]
+
+
 def test_a_class_that_a_router_includes_is_listed_method_by_method() -> None:
     app, router = fastapi_app(mw()), APIRouter()
     router.routes.append(Route("/split", Split))
     app.include_router(router, dependencies=[Security(requires("y"))])
     expect_agreement(lambda _: app, HERE)
-    assert rows(app) == [("GET", "/split", "states nothing, so it is refused"), ("POST,PUT", "/split", "'x'")]
+    assert rows(app) == [("GET", "/split", "states nothing, so it is refused"), ("POST,PUT", "/split", "'y' & 'x'")]
 
 
 def test_a_subclass_of_a_route_class_is_listed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -207,6 +208,16 @@ def test_what_is_asked_about_callers_is_kept_as_it_was_written(stated: Policy) -
     read = again.entries[0].admits
     assert isinstance(read, Policy)
     assert not read.allows(asking(holding((GrantTerm(Kind.GRANT, "x"),))))
+
+
+@pytest.mark.parametrize("make", [policy.role, policy.group, policy.subject, partial(policy.claim, equals=1)])
+def test_limiting_a_name_to_an_issuer_closes(make: Any) -> None:
+    whole, limited, other = (
+        RouteTable((entry(access=make("boss", issuer=issuer)),)) for issuer in (None, "https://a/", "https://b/")
+    )
+    assert verdicts(compare(whole, limited)) == [("closed", ("GET",), "/x")]
+    assert verdicts(compare(limited, whole)) == [("opened", ("GET",), "/x")]
+    assert verdicts(compare(limited, other)) == [("opened", ("GET",), "/x")]
 
 
 def test_a_pattern_that_matches_more_is_told() -> None:

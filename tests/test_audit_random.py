@@ -24,7 +24,7 @@ from authz_middleware.audit import route_table
 
 from .test_audit import Hiding, Keeping, expect_agreement, fastapi_app, mw, serve, serve_too
 
-APPLICATIONS = 60
+APPLICATIONS = 100
 PATHS = ["/a", "/b", "/m/a", "/m/*", "/n/*", "/n/m/b", "/else", "/a/*"]
 STATED: list[Callable[[Any], Any]] = [
     requires("x"),
@@ -92,10 +92,12 @@ def application(chance: Random, depth: int = 2) -> ASGIApp:
     often = 0.8 if depth == 2 else 0.25
     if chance.random() < 0.5:
         app = fastapi_app(*among_others(chance, often=often))
+        app.router.dependencies += [Security(requires("x"))] if chance.random() < 0.2 else []
         router = APIRouter(dependencies=[Security(requires("x"))] if chance.random() < 0.3 else None)
-        router.routes.extend(route for route in routes if isinstance(route, Route))
+        included = Route if chance.random() < 0.5 else Route | Mount
+        router.routes.extend(route for route in routes if isinstance(route, included))
         app.include_router(router, dependencies=[Security(requires("y"))] if chance.random() < 0.2 else None)
-        app.router.routes.extend(route for route in routes if not isinstance(route, Route))
+        app.router.routes.extend(route for route in routes if not isinstance(route, included))
         return app
     if depth < 2 and chance.random() < 0.4:
         return Router(routes)
@@ -109,8 +111,6 @@ def routes_of(chance: Random, depth: int) -> Iterator[BaseRoute]:
         opaque = serve_too if chance.random() < 0.5 else requires("x")(serve)
         inner = application(chance, depth - 1) if chance.random() < 0.8 else opaque
         around, ours = statement(chance), middleware(chance, often=0.15)
-        if around is public and ours:
-            around = None  # which the middleware just outside of it does not see: the anonymous do not get that far
         yield Mount(path, inner if inner is opaque else _decorated(inner, around), middleware=ours)
     if chance.random() < 0.3:
         yield Route("/{id}", endpoint(chance))  # the last, so that it hides none

@@ -1396,7 +1396,7 @@ def test_a_check_that_nobody_awaits_lets_no_answer_leave(answer: str, way: str, 
 
     @authenticated
     async def forgetful(request: Request) -> Response:
-        authorize(request, check(getattr(owns, way)))  # type: ignore[unused-coroutine]  # that is the test
+        authorize(request, check(getattr(owns, way)))  # that is the test
         if answer == "crash":
             raise LookupError("caught by the application")
         return PlainTextResponse("ran")
@@ -1421,7 +1421,7 @@ def test_a_check_that_nobody_awaits_lets_nothing_more_of_an_answer_leave(issuer:
     async def streaming(request: Request) -> Response:
         async def pieces() -> AsyncIterator[str]:
             yield "begun "
-            authorize(request, check(owns.later))  # type: ignore[unused-coroutine]
+            authorize(request, check(owns.later))
             yield "secret"
 
         return StreamingResponse(pieces())
@@ -1429,12 +1429,12 @@ def test_a_check_that_nobody_awaits_lets_nothing_more_of_an_answer_leave(issuer:
     @authenticated
     async def talking(websocket: WebSocket) -> None:
         await websocket.accept()
-        authorize(websocket, check(owns.later))  # type: ignore[unused-coroutine]
+        authorize(websocket, check(owns.later))
         await websocket.send_text("secret")
 
     @authenticated
     async def absent(request: Request) -> Response:
-        authorize(request, check(owns.later))  # type: ignore[unused-coroutine]
+        authorize(request, check(owns.later))
         raise HTTPException(404, "nothing here")  # which needs no decision
 
     app = starlette_app(
@@ -1466,11 +1466,11 @@ def test_a_check_that_nobody_awaits_lets_nothing_more_of_an_answer_leave(issuer:
 
 
 def test_an_answer_does_not_overtake_a_decision_that_has_not_begun(issuer: LocalIssuer) -> None:
-    tasks: list[asyncio.Task[None]] = []
+    tasks: list[asyncio.Future[None]] = []
 
     @authenticated
     async def hasty(request: Request) -> Response:
-        tasks.append(asyncio.create_task(authorize(request, check(Owns().later))))
+        tasks.append(asyncio.ensure_future(authorize(request, check(Owns().later))))
         return PlainTextResponse("ran")
 
     app = client(starlette_app(issuer, Route("/", hasty)), raise_server_exceptions=False)
@@ -1488,7 +1488,7 @@ def test_an_answer_does_not_overtake_a_decision(is_cancelled: bool, issuer: Loca
 
     @authenticated
     async def hasty(request: Request) -> Response:
-        decision = asyncio.create_task(authorize(request, check(for_ever)))
+        decision = asyncio.ensure_future(authorize(request, check(for_ever)))
         await deciding.wait()
         if is_cancelled:
             decision.cancel()
@@ -1503,7 +1503,7 @@ def test_an_answer_does_not_overtake_a_decision(is_cancelled: bool, issuer: Loca
 def test_where_refusals_are_only_reported_the_answer_leaves(issuer: LocalIssuer) -> None:
     @authenticated
     async def forgetful(request: Request) -> Response:
-        authorize(request, check(Owns().later))  # type: ignore[unused-coroutine]
+        authorize(request, check(Owns().later))
         return PlainTextResponse("ran")
 
     app = client(starlette_app(issuer, Route("/", forgetful), enforce=False))

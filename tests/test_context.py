@@ -6,8 +6,8 @@ import asyncio
 import contextvars
 import gc
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any, cast
 
 import pytest
 from starlette.authentication import UnauthenticatedUser
@@ -274,14 +274,14 @@ def test_the_functions_need_the_middleware() -> None:
     with pytest.raises(ConfigurationError, match="add_middleware"):
         asyncio.run(access_token(connection))
     with pytest.raises(ConfigurationError, match="add_middleware"):
-        asyncio.run(authorize(connection, "x"))
+        asyncio.run(cast("Coroutine[Any, Any, None]", authorize(connection, "x")))
 
 
 @pytest.mark.parametrize("needed", ["", "a b", None, ["x"], "openid", PUBLIC])
 def test_authorize_takes_policies_only(needed: Any) -> None:
     scope = http_scope()
     with bound(context(grants("x")), scope), pytest.raises(ConfigurationError):
-        asyncio.run(authorize(HTTPConnection(scope), needed))
+        asyncio.run(cast("Coroutine[Any, Any, None]", authorize(HTTPConnection(scope), needed)))
 
 
 # --- public paths -----------------------------------------------------------------------------------------------------

@@ -453,3 +453,24 @@ def test_without_the_middleware_a_dependency_is_an_error(issuer: LocalIssuer) ->
     for path in ("/", "/token"):
         with pytest.raises(ConfigurationError, match="without AuthzMiddleware in front of it"):
             client(app).get(path, headers=holding(issuer, "x"))
+
+
+def test_an_object_whose_call_is_decorated_is_decided_first(issuer: LocalIssuer) -> None:
+    calls: list[str] = []
+
+    class Checker:
+        @requires("x")
+        async def __call__(self, request: Request) -> None:
+            calls.append("checker")
+
+    app = guarded(issuer)
+    app.post("/only", dependencies=[Depends(Checker())])(lambda: "ran")
+    app.post("/partial", dependencies=[Depends(functools.partial(Checker()))])(lambda: "ran")
+    app.post("/both", dependencies=[Depends(Checker())])(authenticated(lambda: "ran"))
+    asked = client(app)
+    for path in ("/only", "/partial", "/both"):
+        expect_missing(asked.post(path, **MALFORMED), "x")
+        expect_forbidden(asked.post(path, headers=holding(issuer), **MALFORMED), "x")
+        assert not calls
+        expect_ok(asked.post(path, headers=holding(issuer, "x")), '"ran"')
+        assert calls.pop() == "checker"

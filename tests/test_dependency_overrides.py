@@ -8,7 +8,9 @@ from fastapi import APIRouter, Depends, FastAPI, Security, WebSocket
 from starlette.testclient import WebSocketDenialResponse
 
 from authz_middleware import AccessToken, ConfigurationError, access_token, authenticated, policy, public, requires
+from authz_middleware.audit import route_table
 from authz_middleware.decorators import Requirement
+from authz_middleware.fastapi import document
 from authz_middleware.testing import LocalIssuer
 
 from .apps import (
@@ -312,3 +314,26 @@ def test_any_requirement_can_be_overridden(issuer: LocalIssuer, requirement: Req
 
     app.dependency_overrides[requirement] = lambda: "mine"
     expect_ok(client(app).get("/"), '"mine"')
+
+
+# --- shown ------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_taken_away_is_gone_from_table_and_document(issuer: LocalIssuer) -> None:
+    placed = Placed(issuer, {"route": requires("x")})
+    path = "/in/own/{number}"
+
+    def shown() -> tuple[str, object]:
+        (entry,) = (entry for entry in route_table(placed.app).entries if entry.path == path)
+        placed.app.openapi_schema = None
+        return entry.policy, placed.app.openapi()["paths"][path]["post"]["security"]
+
+    document(placed.app)
+    stated = ("'x'", [{"AccessToken": ["x"]}])
+    assert shown() == stated
+    placed.app.dependency_overrides[requires("x")] = fake
+    assert shown() == ("public", [])
+    placed.app.dependency_overrides[requires("x")] = requires("y")
+    assert shown() == ("'y'", [{"AccessToken": ["y"]}])
+    placed.app.dependency_overrides.clear()
+    assert shown() == stated

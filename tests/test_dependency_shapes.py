@@ -9,12 +9,14 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Request, Security, WebS
 from fastapi.routing import APIRoute
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import WebSocketDenialResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from authz_middleware import AccessToken, access_token, authenticated, public, requires
+from authz_middleware import AccessToken, ConfigurationError, access_token, authenticated, public, requires
+from authz_middleware.audit import route_table
 from authz_middleware.errors import InsufficientScope
 from authz_middleware.testing import LocalIssuer
 
@@ -275,7 +277,7 @@ def test_websockets_are_refused_before_their_dependencies_run(issuer: LocalIssue
         assert talking.receive_text() == "s1"
 
 
-def test_an_endpoint_class_beside_has_no_dependencies(issuer: LocalIssuer) -> None:
+def test_an_endpoint_class_beside_asks_for_what_its_routers_require(issuer: LocalIssuer) -> None:
     app, router = guarded(issuer, [Security(X)]), APIRouter()
 
     class Beside(HTTPEndpoint):
@@ -291,8 +293,9 @@ def test_an_endpoint_class_beside_has_no_dependencies(issuer: LocalIssuer) -> No
     app.include_router(router, dependencies=[Security(requires("i"))])
     asked = client(app)
     expect_missing(asked.get("/operation"), "x i")
-    expect_missing(asked.get("/beside"), "get")  # FastAPI runs dependencies for its own routes only
-    expect_ok(asked.get("/beside", headers=holding(issuer, "get")), "beside")
+    expect_missing(asked.get("/beside"), "x i get")  # although FastAPI runs dependencies for its own routes only
+    expect_forbidden(asked.get("/beside", headers=holding(issuer, "get")), "x", "i", "get")
+    expect_ok(asked.get("/beside", headers=holding(issuer, "x", "i", "get")), "beside")
     expect_no_policy(asked.post("/beside", headers=holding(issuer, "x", "i")))
 
 
@@ -315,7 +318,7 @@ class LoggingRoute(APIRoute):
 
 
 class HandlingRoute(APIRoute):
-    """Overrides what every route has. Calls no application that could be put behind a decision per inclusion."""
+    """Overrides what every route has, and does something before its application."""
 
     calls = Calls()
 
@@ -354,29 +357,85 @@ def test_no_route_class_lets_in_more_than_is_stated(issuer: LocalIssuer, kind: t
             refused = asked.post(path, headers=holding(issuer, *held), content=b"body")
             assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope")
             assert set(refused.json()["required"][0]) - set(held) <= {"own", mine}
-    if kind is not HandlingRoute:  # there, what an inclusion adds is decided by its dependency
-        assert not calls
+    assert not calls
     for mine in ("a", "b"):
         expect_ok(asked.post(f"/{mine}/orders", headers=holding(issuer, "own", mine), content=b"body"), '"answered"')
     if kind is LoggingRoute:
         assert calls.names == ["body", "body"]
 
 
-def test_what_only_an_inclusion_states_does_not_open_a_route_that_handles_itself(issuer: LocalIssuer) -> None:
+def test_what_only_an_inclusion_states_opens_a_route_that_handles_itself_there_alone(issuer: LocalIssuer) -> None:
     app, router = guarded(issuer), APIRouter(route_class=HandlingRoute)
     HandlingRoute.calls.names.clear()
     router.get("/bare")(lambda: "ran")
-    router.get("/open")(public(lambda: "ran"))
     app.include_router(router, prefix="/a", dependencies=[Security(X)])
     app.include_router(router, prefix="/b", dependencies=[Security(authenticated)])
+    app.include_router(router, prefix="/c")
     asked = client(app)
-    for prefix in ("/a", "/b"):
-        expect_missing(asked.get(f"{prefix}/bare"))
-        expect_no_policy(asked.get(f"{prefix}/bare", headers=holding(issuer, "x")))
+    expect_missing(asked.get("/a/bare"), "x")
+    expect_forbidden(asked.get("/a/bare", headers=holding(issuer)), "x")
+    expect_missing(asked.get("/b/bare"))
+    expect_no_policy(asked.get("/c/bare", headers=holding(issuer, "x")))
     assert not HandlingRoute.calls
-    expect_missing(asked.get("/a/open"), "x")
-    expect_missing(asked.get("/b/open"))
-    expect_forbidden(asked.get("/a/open", headers=holding(issuer)), "x")
+    expect_ok(asked.get("/a/bare", headers=holding(issuer, "x")), '"ran"')
+    expect_ok(asked.get("/b/bare", headers=holding(issuer)), '"ran"')
+    table = {entry.path: entry.policy for entry in route_table(app).entries if entry.path.endswith("/bare")}
+    assert table == {"/a/bare": "'x'", "/b/bare": "any valid token", "/c/bare": "states nothing, so it is refused"}
+    app.include_router(router, prefix="/d", dependencies=[Security(requires("d"))])
+    expect_missing(asked.get("/d/bare"), "d")
+    expect_ok(asked.get("/d/bare", headers=holding(issuer, "d")), '"ran"')
+    expect_ok(asked.get("/a/bare", headers=holding(issuer, "x")), '"ran"')
+
+
+def test_a_public_route_that_handles_itself_contradicts_what_an_inclusion_states(issuer: LocalIssuer) -> None:
+    app, router = guarded(issuer), APIRouter(route_class=HandlingRoute)
+    router.get("/open")(public(lambda: "ran"))
+    app.include_router(router, prefix="/free")
+    expect_ok(client(app).get("/free/open"), '"ran"')
+    app.include_router(router, prefix="/a", dependencies=[Security(X)])
+    with pytest.raises(ConfigurationError, match=r"^/a/open: the route is both @public and guarded"):
+        client(app).get("/free/open")
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_route_that_handles_itself_is_served_by_itself_and_where_it_is_included(
+    issuer: LocalIssuer, is_first: bool
+) -> None:
+    app, router = guarded(issuer), APIRouter(route_class=HandlingRoute)
+    router.get("/route")(requires("own")(lambda: "ran"))
+    if is_first:
+        app.mount("/mounted", router)
+    app.include_router(router, prefix="/in", dependencies=[Security(requires("i"))])
+    if not is_first:
+        app.mount("/mounted", router)
+    asked = client(app)
+    expect_missing(asked.get("/in/route"), "i own")
+    expect_missing(asked.get("/mounted/route"), "own")
+    expect_ok(asked.get("/mounted/route", headers=holding(issuer, "own")), '"ran"')
+    expect_forbidden(asked.get("/in/route", headers=holding(issuer, "own")), "i", "own")
+
+
+def test_an_inclusion_that_is_not_known_yet_is_as_guarded_as_the_route(issuer: LocalIssuer) -> None:
+    app, router = guarded(issuer), APIRouter(route_class=HandlingRoute)
+    router.get("/route")(requires("own")(lambda: "ran"))
+    app.include_router(router, prefix="/in", dependencies=[Security(requires("i"))])
+
+    class Adding:
+        """A middleware behind ours that has routes made anew, after ours has looked."""
+
+        def __init__(self, app: ASGIApp) -> None:
+            self.app = app
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                router._mark_routes_changed()
+            await self.app(scope, receive, send)
+
+    app.user_middleware.append(Middleware(Adding))
+    asked = client(app)
+    expect_forbidden(asked.get("/in/route", headers=holding(issuer)), "i", "own")
+    expect_forbidden(asked.get("/in/route", headers=holding(issuer, "own")), "i")  # decided by its dependency
+    expect_ok(asked.get("/in/route", headers=holding(issuer, "own", "i")), '"ran"')
 
 
 def test_a_handler_made_anew_is_decided_by_its_dependency(issuer: LocalIssuer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import Request as FastAPIRequest
@@ -36,7 +36,7 @@ async def owns_later(request: policy.AccessRequest) -> bool:
 def test_a_forgotten_await_opens_nothing(issuer: LocalIssuer) -> None:
     @authenticated
     async def forgetful(request: Request) -> Response:
-        authorize(request, "x")  # type: ignore[unused-coroutine]  # that is the test
+        authorize(request, "x")  # that is the test
         return PlainTextResponse("ran")
 
     asked = client(starlette_app(issuer, Route("/", forgetful)))
@@ -48,8 +48,8 @@ def test_a_forgotten_await_opens_nothing(issuer: LocalIssuer) -> None:
 def test_a_sync_handler_calls_it_without_await(issuer: LocalIssuer, owner: str, status: int) -> None:
     @authenticated
     def plain(request: Request) -> Response:
-        authorize(request, "x")  # type: ignore[unused-coroutine]
-        authorize(request, policy.check(owns))  # type: ignore[unused-coroutine]
+        authorize(request, "x")
+        authorize(request, policy.check(owns))
         return PlainTextResponse("ran")
 
     asked = client(starlette_app(issuer, Route("/", plain)))
@@ -60,7 +60,7 @@ def test_a_sync_handler_calls_it_without_await(issuer: LocalIssuer, owner: str, 
 def test_an_async_check_is_not_met_where_nothing_can_be_waited_for(issuer: LocalIssuer) -> None:
     @authenticated
     def plain(request: Request) -> Response:
-        authorize(request, policy.check(owns_later))  # type: ignore[unused-coroutine]
+        authorize(request, policy.check(owns_later))
         raise NotImplementedError
 
     headers = {**holding(issuer), "x-owner": "yes"}
@@ -84,17 +84,17 @@ def test_what_is_decided_can_be_used_as_any_coroutine(issuer: LocalIssuer) -> No
         request = FastAPIRequest({"type": "http", "headers": [], **scope})
 
         async def both() -> None:
-            await asyncio.gather(authorize(request, "x"), asyncio.create_task(authorize(request, "x")))
+            await asyncio.gather(authorize(request, "x"), asyncio.ensure_future(authorize(request, "x")))
 
         asyncio.run(both())
-        decided: Coroutine[Any, Any, None] = authorize(request, "x")
+        decided = cast("Coroutine[Any, Any, None]", authorize(request, "x"))
         decided.close()
         with pytest.raises(StopIteration):
             decided.send(None)
         with pytest.raises(KeyError):
             decided.throw(KeyError("thrown in"))
         with pytest.raises(InsufficientScope):
-            authorize(request, "y")  # type: ignore[unused-coroutine]
+            authorize(request, "y")
 
 
 def test_what_is_still_to_be_decided_is_owed_until_somebody_awaits_it() -> None:

@@ -51,7 +51,7 @@ async def grouped(request: Request) -> Response:
 
 @authenticated
 def plain(request: Request) -> Response:
-    authorize(request, "x", hide=True)  # type: ignore[unused-coroutine]  # a sync handler
+    authorize(request, "x", hide=True)  # a sync handler
     return PlainTextResponse("the secret")
 
 

@@ -12,6 +12,7 @@ import pytest
 from fastapi import APIRouter, FastAPI, Security
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,6 +22,7 @@ from starlette.types import ASGIApp
 from authz_middleware import (
     AccessToken,
     AuthzMiddleware,
+    ConfigurationError,
     access_token,
     authenticated,
     authorize,
@@ -28,8 +30,10 @@ from authz_middleware import (
     public,
     requires,
 )
+from authz_middleware.audit import route_table
 from authz_middleware.errors import ANSWERS, Code
 from authz_middleware.metadata import WELL_KNOWN
+from authz_middleware.policy import Public
 from authz_middleware.testing import LocalIssuer
 
 from .apps import (
@@ -396,12 +400,117 @@ def test_no_token_is_needed_and_none_is_looked_at(issuer: LocalIssuer, lines: Li
     assert not lines.at(logging.INFO)
 
 
-def test_a_route_of_that_path_is_not_reached(issuer: LocalIssuer) -> None:
+@pytest.mark.parametrize(
+    ("resource", "mount", "path"),
+    [
+        (RESOURCE, "", WELL_KNOWN),
+        ("https://h.test/a%20b", "", f"{WELL_KNOWN}/a b"),
+        ("https://h.test/m", "/m", WELL_KNOWN),
+        ("https://h.test/m", "/m", f"{WELL_KNOWN}/m"),
+    ],
+)
+def test_a_route_that_nobody_would_reach_fails_the_start(
+    issuer: LocalIssuer, resource: str, mount: str, path: str
+) -> None:
     async def forging(request: Request) -> Response:
         raise NotImplementedError
 
-    app = described(issuer, RESOURCE, Route(WELL_KNOWN, public(forging)))
+    app = described(issuer, resource, Route(path, public(forging)))
+    served = Starlette(routes=[Mount(mount, app)]) if mount else app
+    with pytest.raises(ConfigurationError, match="^" + re.escape(f"{path}: AuthzMiddleware(resource=…) serves")):
+        ask(served, http_scope(f"{mount}/x"))
+
+
+def test_what_serves_everything_is_no_such_route(issuer: LocalIssuer) -> None:
+    app = described(issuer, RESOURCE, Route("/{path:path}", public(endpoint)), Mount("/", public(Foreign())))
     assert ask(app, http_scope(WELL_KNOWN)).json()["resource"] == RESOURCE
+
+
+# --- the route table --------------------------------------------------------------------------------------------------
+
+
+def listed(app: ASGIApp) -> list[tuple[str, str]]:
+    """Return path and policy of what the table says of metadata, and raise unless requests meet just that."""
+    entries = [entry for entry in route_table(app).entries if WELL_KNOWN in entry.path]
+    for entry in entries:
+        path = entry.path.replace("{tenant}", "any")
+        if (ask(app, http_scope(path)).status == 200) != isinstance(entry.admits, Public):
+            raise AssertionError(f"{entry!r} is not so")
+        if entry.shown_methods != ("GET", "OPTIONS"):
+            raise AssertionError(f"{entry!r} has other methods")
+    return [(entry.shown_path, entry.policy) for entry in entries]
+
+
+def test_it_is_in_the_table(issuer: LocalIssuer) -> None:
+    assert listed(described(issuer, "https://h.test/a%20b")) == [(f"{WELL_KNOWN}/a b", "public")]
+    assert listed(starlette_app(issuer, Route("/x", requires("x")(endpoint)))) == []
+    for mount in ("/m", "/{tenant}"):
+        (row,) = listed(as_starlette(described(issuer, "https://h.test/m"), mount))
+        assert row == (f"{mount}{WELL_KNOWN}" + ("" if mount == "/m" else "/m"), "public")
+    behind = AuthzMiddleware(Foreign(), issuers=[issuer.trusted()], resource="https://h.test/m")
+    assert listed(Starlette(routes=[Mount("/m", behind)])) == [(f"/m{WELL_KNOWN}", "public")]
+
+
+@pytest.mark.parametrize(
+    ("around", "options", "policy"),
+    [
+        (None, {}, None),
+        (None, {"undecorated": "authenticated"}, None),
+        (None, {"public_paths": [f"/m{WELL_KNOWN}"]}, "public, by public_paths"),
+        (None, {"public_paths": ["/m/*"]}, "public, by public_paths"),
+        (None, {"enforce": False}, "public"),
+        (public, {}, "public"),
+        (requires("y"), {}, "'y'"),
+        (requires("y"), {"public_paths": [f"/m{WELL_KNOWN}"]}, "'y'"),
+    ],
+)
+def test_inside_another_guarded_application_it_is_listed_for_whom_that_lets_in(
+    issuer: LocalIssuer, lines: Lines, around: Any, options: dict[str, Any], policy: str | None
+) -> None:
+    inner = described(issuer, "https://h.test/m")
+    app = starlette_app(issuer, Mount("/m", app=inner if around is None else around(inner)), **options)
+    rows = listed(app)
+    if options == {"enforce": False}:
+        assert rows == [(f"/m{WELL_KNOWN}", "states nothing, only reported (enforce=False), so anybody gets in")]
+    else:
+        assert rows == ([] if policy is None else [(f"/m{WELL_KNOWN}", policy)])
+    ask(app, http_scope("/m/x"))
+    hidden = [text for text in lines.at(logging.WARNING) if text.startswith("resource https://h.test/m: callers of")]
+    assert len(hidden) == (policy not in {"public", "public, by public_paths"})
+    for text in hidden:
+        take = "take the policy from the mount to the routes in it, and " if around is not None else ""
+        assert text.endswith(f"; {take}name it in public_paths of the outer AuthzMiddleware: /m{WELL_KNOWN}")
+
+
+def test_what_that_advice_says_helps(issuer: LocalIssuer) -> None:
+    inner = Starlette(routes=[Route("/x", requires("y", "x")(endpoint))])
+    inner.add_middleware(AuthzMiddleware, issuers=[issuer.trusted()], resource="https://h.test/m")
+    app = starlette_app(issuer, Mount("/m", app=inner), public_paths=[f"/m{WELL_KNOWN}"])
+    assert ask(app, http_scope(f"/m{WELL_KNOWN}")).status == 200
+
+
+@pytest.mark.parametrize(
+    "mounted",
+    [
+        lambda inner, ours: Mount("/m", app=AuthzMiddleware(inner, **ours)),
+        lambda inner, ours: Mount("/m", app=inner, middleware=[Middleware(AuthzMiddleware, **ours)]),
+        lambda inner, ours: Mount("/m", app=Router(inner.routes, middleware=[Middleware(AuthzMiddleware, **ours)])),
+    ],
+)
+def test_metadata_that_is_hidden_is_named_wherever_the_middleware_stands(
+    issuer: LocalIssuer, lines: Lines, mounted: Any
+) -> None:
+    inner = Starlette(routes=[Route("/x", requires("x")(endpoint))])
+    for resource in ("https://h.test/m", None):
+        app = starlette_app(issuer, mounted(inner, {"issuers": [issuer.trusted()], "resource": resource}))
+        ask(app, http_scope("/m/x"))
+    hidden = [text for text in lines.at(logging.WARNING) if "callers of /m/* who are refused are sent to" in text]
+    assert len(hidden) == 1
+
+
+def test_of_a_mount_whose_name_callers_choose_no_path_is_named(issuer: LocalIssuer, lines: Lines) -> None:
+    ask(starlette_app(issuer, Mount("/{tenant}", app=described(issuer, "https://h.test/m"))), http_scope("/m/x"))
+    assert not [text for text in lines.at(logging.WARNING) if "callers of" in text]
 
 
 # --- challenges -------------------------------------------------------------------------------------------------------

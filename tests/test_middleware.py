@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, cast
 
 import pytest
 from fastapi import APIRouter, FastAPI
@@ -532,20 +532,20 @@ def test_a_refusal_that_meets_an_error_handler_first_is_answered_as_it_is(issuer
 
 def suppressing(request: Request) -> None:
     with contextlib.suppress(Refused):
-        authorize(request, "y")  # type: ignore[unused-coroutine]
+        authorize(request, "y")
     raise LookupError
 
 
 def turning(request: Request) -> None:
     try:
-        authorize(request, "y")  # type: ignore[unused-coroutine]
+        authorize(request, "y")
     except Refused as refused:
         raise LookupError from refused
 
 
 def failing_meanwhile(request: Request) -> None:
     try:
-        authorize(request, "y")  # type: ignore[unused-coroutine]
+        authorize(request, "y")
     finally:
         raise LookupError
 
@@ -575,7 +575,7 @@ def test_a_refusal_in_a_task_group_is_a_refusal(issuer: LocalIssuer, beside: boo
     @authenticated
     async def trying(request: Request) -> Response:
         async with asyncio.TaskGroup() as group:
-            group.create_task(authorize(request, policy.check(lambda _: False)))
+            group.create_task(cast("Coroutine[Any, Any, None]", authorize(request, policy.check(lambda _: False))))
             if beside:
                 await asyncio.sleep(0)
         raise NotImplementedError
@@ -590,7 +590,7 @@ def test_a_task_group_that_fails_by_itself_is_a_fault(issuer: LocalIssuer) -> No
     @authenticated
     async def trying(request: Request) -> Response:
         with contextlib.suppress(Refused):
-            authorize(request, "y")  # type: ignore[unused-coroutine]
+            authorize(request, "y")
         raise ExceptionGroup("own", [LookupError()])
 
     app = client(starlette_app(issuer, Route("/", trying)), raise_server_exceptions=False)

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import httpx
 import pytest
@@ -25,9 +25,11 @@ from starlette.types import Scope
 
 import authz_middleware.fastapi
 from authz_middleware import (
+    AccessToken,
     AuthzMiddleware,
     ConfigurationError,
     TrustedIssuer,
+    access_token,
     authenticated,
     policy,
     public,
@@ -346,6 +348,24 @@ def test_a_parameter_of_another_name_is_no_other_path_and_one_of_another_kind_is
     assert operation(app, "/same/{number}")["security"] == []
     assert operation(app, "/some/{number}")["security"] == token(["a"])
     assert operation(app, "/other/{number}")["security"] == token(["a"])
+
+
+async def needing(token: Annotated[AccessToken, Depends(access_token)]) -> str:
+    raise NotImplementedError
+
+
+def test_while_refusals_are_only_reported_it_says_what_is_stated_where_a_token_is_needed() -> None:
+    app = documented(enforce=False)
+    app.get("/needing")(requires("x")(needing))
+    assert operation(app, "/needing")["security"] == [*token(["x"]), {}]
+
+
+def test_an_operation_of_the_method_query_is_documented() -> None:
+    app = documented()
+    app.api_route("/q", methods=["QUERY"])(requires("q")(answer))
+    found = app.openapi()["paths"]["/q"]["query"]  # the validator knows no version that has it
+    assert found["security"] == token(["q"])
+    assert set(found["responses"]) >= {"401", "403"}
 
 
 def test_each_method_has_its_own_policy() -> None:

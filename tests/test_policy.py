@@ -402,8 +402,11 @@ def asks(question: Any) -> None:
 
 
 def authorizes(question: Any) -> None:
+    async def handler(scope: Any) -> None:
+        await authorize(HTTPConnection({"type": "http", **scope}), question)
+
     with as_caller(ISSUER.access_token()) as scope:
-        asyncio.run(authorize(HTTPConnection({"type": "http", **scope}), question))
+        asyncio.run(handler(scope))
 
 
 def decides(question: Any) -> None:

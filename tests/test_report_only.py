@@ -219,7 +219,10 @@ def test_a_handler_that_needs_a_token_gets_none_and_answers_401(
         assert lines.at(logging.INFO)[0].startswith("refused GET ")
         assert not guard_of(served).would_refuse
     else:
-        assert told == ["would be missing_token" if headers == "anonymous" else "would be opaque_token"]
+        would = "missing_token" if headers == "anonymous" else "opaque_token"
+        assert told == [f"would be {would}", "missing_token"]  # what is sent all the same is told, too
+        assert [line.partition(" GET ")[0] for line in lines.at(logging.INFO)] == ["would refuse (1)", "refused"]
+        assert guard_of(served).would_refuse == {(would, "/m" * depth + path): 1}
 
 
 def test_a_handler_that_can_do_without_a_token_does(issuer: LocalIssuer) -> None:

@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount, Route, Router
+from starlette.routing import BaseRoute, Host, Mount, Route, Router
 from starlette.types import ASGIApp
 
 from authz_middleware import (
@@ -333,3 +333,164 @@ def test_a_role_of_one_issuer_is_not_read_from_another(issuer: LocalIssuer, line
     ]
     (said,) = said_by(starlette_app(issuer, *served, issuers=both), lines)
     assert said.startswith(UNREAD % ("role('boss', issuer='https://other.test/')", "roles_claims"))
+
+
+# --- routes that state nothing ----------------------------------------------------------------------------------------
+
+
+def ours(issuer: LocalIssuer, **options: Any) -> Middleware:
+    return Middleware(AuthzMiddleware, issuers=[issuer.trusted(**SETTLED)], **options)
+
+
+def two_deep(issuer: LocalIssuer, inside: Any, **options: Any) -> Starlette:
+    """Return an application with a bare route, and another one in a mounted application that has a middleware, too."""
+    return Starlette(
+        routes=[Route("/bare", bare), Mount("/m", **inside([Route("/inner", bare)], ours(issuer, **options)))],
+        middleware=[ours(issuer)],
+    )
+
+
+every_way_in = pytest.mark.parametrize(
+    "inside",
+    [
+        lambda routes, own: {"app": Starlette(routes=routes, middleware=[own])},
+        lambda routes, own: {"app": Starlette(routes=routes), "middleware": [own]},
+        lambda routes, own: {"app": Router(routes, middleware=[own])},
+    ],
+)
+REFUSED, RELAXED = "so they are refused", "so any valid token may call them"
+
+
+@every_way_in
+def test_routes_are_listed_by_the_middleware_that_decides(issuer: LocalIssuer, lines: Lines, inside: Any) -> None:
+    app = two_deep(issuer, inside, undecorated="authenticated")
+    with client(app) as asked:
+        assert [(REFUSED in text, text.rpartition(": ")[2]) for text in warnings_in(lines)] == [(True, "GET /bare")]
+        for _ in range(2):
+            asked.get("/m/inner", headers=issuer.headers())
+    (_, further) = warnings_in(lines)
+    assert RELAXED in further
+    assert further.endswith(": GET /inner")
+
+
+def test_routes_of_a_mounted_application_without_one_are_listed(issuer: LocalIssuer, lines: Lines) -> None:
+    app = Starlette(
+        routes=[Mount("/m", Starlette(routes=[Route("/inner", bare)])), Mount("/r", Router([Route("/inner", bare)]))],
+        middleware=[ours(issuer)],
+    )
+    (said,) = said_by(app, lines)
+    assert said.endswith(": GET /m/inner, GET /r/inner")
+
+
+def test_relaxed_routes_of_which_routers_require_something_are_not_open_to_any_token(
+    issuer: LocalIssuer, lines: Lines
+) -> None:
+    app, router = guarded(issuer, undecorated="authenticated"), APIRouter(dependencies=[Security(requires("r"))])
+    router.add_route("/bare", bare)
+    router.mount("/m", Starlette(routes=[Route("/inner", bare)]))
+    app.include_router(router)
+    assert said_by(app, lines) == []
+
+
+def test_refused_routes_of_which_routers_require_something_are_listed(issuer: LocalIssuer, lines: Lines) -> None:
+    app, router = guarded(issuer), APIRouter(dependencies=[Security(requires("r"))])
+    router.add_route("/bare", bare)
+    app.include_router(router)
+    (said,) = said_by(app, lines)
+    assert REFUSED in said
+    assert said.endswith(": GET /bare")
+
+
+def test_cors_around_a_routers_own_routes_is_announced(issuer: LocalIssuer, lines: Lines) -> None:
+    router = Router([Route("/", authenticated(endpoint))], middleware=[Middleware(CORSMiddleware, allow_origins="*")])
+    (said,) = said_by(AuthzMiddleware(router, issuers=[issuer.trusted(**SETTLED)]), lines)
+    assert said.startswith("CORSMiddleware stands inside AuthzMiddleware")
+
+
+# --- path parameters --------------------------------------------------------------------------------------------------
+
+MINE = policy.subject(policy.path_param("user"))
+NUMBERED = policy.claim("number", equals=policy.path_param("number"))
+
+
+async def by_number(number: int) -> str:
+    raise NotImplementedError
+
+
+async def by_share(number: float) -> str:
+    raise NotImplementedError
+
+
+async def by_name(number: str) -> str:
+    raise NotImplementedError
+
+
+async def by_anything(number: int | str) -> str:
+    raise NotImplementedError
+
+
+def test_a_path_parameter_that_no_route_has_is_named(issuer: LocalIssuer, lines: Lines) -> None:
+    app, router = guarded(issuer), APIRouter(dependencies=[Security(requires(MINE))])
+    app.get("/orders/{number}")(
+        requires(policy.any_of("x", policy.claim("n", equals=policy.path_param("nr"))))(by_name)
+    )
+    app.mount("/t/{nr}", Starlette(routes=[Route("/x", requires(NUMBERED)(endpoint))]))
+    router.add_route("/list", authenticated(endpoint))
+    app.include_router(router)
+    assert said_by(app, lines) == [
+        "nobody ever meets claim('n', equals=path_param('nr')): no path parameter is called 'nr' where it is stated: "
+        "GET /orders/{number}",
+        "nobody ever meets claim('number', equals=path_param('number')): no path parameter is called 'number' where it "
+        "is stated: GET /t/{nr}/x",
+        "nobody ever meets subject(path_param('user')): no path parameter is called 'user' where it is stated: "
+        "GET /list",
+    ]
+
+
+def test_a_path_parameter_that_some_route_or_mount_around_has_is_not_named(issuer: LocalIssuer, lines: Lines) -> None:
+    app, router = guarded(issuer), APIRouter(dependencies=[Security(requires(MINE))])
+    router.get("/users/{user}")(lambda user: user)
+    router.get("/users")(list)
+    app.include_router(router)
+    app.mount("/t/{user}", requires(MINE)(Starlette(routes=[Route("/x", requires(MINE)(endpoint))])))
+    app.router.routes.append(Host("{user}.test", Starlette(routes=[Route("/x", requires(MINE)(endpoint))])))
+    assert said_by(app, lines) == []
+
+
+def test_a_path_parameter_of_a_mount_around_the_middleware_is_known(issuer: LocalIssuer, lines: Lines) -> None:
+    inner = Starlette(routes=[Route("/x", requires(MINE)(endpoint))], middleware=[ours(issuer)])
+    client(Starlette(routes=[Mount("/t/{user}", inner)])).get("/t/me/x")
+    client(Starlette(routes=[Mount("/t/{user}", inner)], middleware=[ours(issuer)])).get("/t/me/x")
+    assert warnings_in(lines) == []
+
+
+def test_what_two_middlewares_see_is_named_once(issuer: LocalIssuer, lines: Lines) -> None:
+    inner = Starlette(routes=[Route("/x", requires(MINE)(endpoint))], middleware=[ours(issuer)])
+    app = Starlette(routes=[Mount("/m", inner)], middleware=[ours(issuer)])
+    client(app).get("/m/x", headers=issuer.headers())
+    assert [text.rpartition(": ")[2] for text in warnings_in(lines)] == ["GET /m/x"]
+
+
+@pytest.mark.parametrize(
+    ("path", "handler", "stated", "convertor"),
+    [
+        ("/n/{number}", by_number, NUMBERED, "int"),
+        ("/n/{number}", by_share, NUMBERED, "float"),
+        ("/n/{number}", by_name, NUMBERED, None),
+        ("/n/{number}", by_anything, NUMBERED, None),
+        ("/n/{number:int}", by_number, NUMBERED, None),
+        ("/n/{number}", by_number, policy.subject(policy.path_param("number")), None),
+        ("/n/{number}", by_number, policy.role("x") | policy.claim("n", equals=7), None),
+    ],
+)
+def test_a_number_that_is_compared_as_text_is_said(
+    issuer: LocalIssuer, lines: Lines, path: str, handler: Any, stated: policy.Policy, convertor: str | None
+) -> None:
+    app = FastAPI(openapi_url=None)
+    app.add_middleware(AuthzMiddleware, issuers=[issuer.trusted(**SETTLED, roles_claims="roles")])
+    app.get(path)(requires(stated)(handler))
+    told = (
+        f"claim('number', equals=path_param('number')) compares with text, although the handler of GET {path} reads a "
+        f"number; where the claim is one, write {{number:{convertor}}} in the path"
+    )
+    assert said_by(app, lines) == ([] if convertor is None else [told])

@@ -12,6 +12,8 @@ from itertools import zip_longest
 from typing import cast
 
 from ..policy import Access, Kind, Policy, Public, Term
+from ..policy.core import GrantTerm
+from ..policy.kinds import issuer_words
 from ..token import OIDC_SCOPES
 from .entries import RouteEntry
 from .layout import aligned, code, markdown
@@ -203,10 +205,21 @@ def _asks_for(terms: Iterable[Term], lesser: Iterable[Term]) -> bool:
 
 
 def _implies(term: Term, asked: Term) -> bool:
-    """Tell whether a term holds only where another does: `scope` and `permission` narrow what `requires` admits."""
+    """Tell whether a term holds only where another does.
+
+    `scope` and `permission` narrow what `requires` admits, and an issuer narrows whose tokens are meant.
+    """
     narrows = asked.kind is Kind.GRANT and term.kind in {Kind.SCOPE, Kind.PERMISSION}
-    is_same = (term.kind, term.value, term.issuer) == (asked.kind, asked.value, asked.issuer)
-    return is_same or (narrows and term.value == asked.value and term.value not in OIDC_SCOPES)
+    is_same = (term.kind, _of_any_issuer(term)) == (asked.kind, _of_any_issuer(asked))
+    is_limited = is_same and asked.issuer in {None, term.issuer}
+    return is_limited or (narrows and term.value == asked.value and term.value not in OIDC_SCOPES)
+
+
+def _of_any_issuer(term: Term) -> str:
+    """Return what a term asks for, whosever token it is about. But for grants it is kept as it was written."""
+    written = f"{issuer_words(term.issuer)})"
+    is_written = not isinstance(term, GrantTerm) and term.value.endswith(written)
+    return term.value.removesuffix(written) + ")" if is_written else term.value
 
 
 # --- showing them -----------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ Kind = Literal["http", "websocket", "application", "route", "page", "path"]
 """What an entry is of.
 
 `application`: mounted, and not to be looked into. `route`: of a class that serves in a way of its own, which may be any
-method and a WebSocket. `page`: served where no route matches. `path`: opened by `public_paths` where no route is known.
+method and a WebSocket. `page`: served where no route matches. `path`: opened by `public_paths` where no route is known,
+or the metadata that `AuthzMiddleware(resource=…)` serves.
 """
 
 
@@ -64,7 +65,7 @@ class RouteEntry:
         undecorated: what the middleware in front does where nothing is stated; None: it refuses.
         application: the Starlette or FastAPI application the route belongs to; None where a bare router serves it.
         local_path: the path template within that application.
-        route: the framework's object.
+        route: the framework's object; the middleware, of what that serves itself.
     """
 
     kind: Kind

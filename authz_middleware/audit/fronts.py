@@ -12,7 +12,7 @@ from ..policy import AUTHENTICATED, PUBLIC, Access, Policy, Public
 from ..routes import add_up
 from .entries import Protection
 
-__all__ = ["BARE", "Fronts", "Ruling", "behind", "both", "is_bare", "rule"]
+__all__ = ["BARE", "Front", "Fronts", "Ruling", "behind", "both", "is_bare", "rule", "rule_own", "within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,18 @@ class Front:
         middleware: None for what stands before the first one.
         at: the path it stands at: what it compares with `public_paths` comes after that.
         around: what the mounts state in sum.
+        required: what FastAPI routers require in sum of what states something; they open nothing.
     """
 
     middleware: AuthzMiddleware | None = None
     at: str = ""
     around: Access | None = None
+    required: Access | None = None
+
+    def sum_up(self, own: Access | None) -> Access | None:
+        """Return what is stated here together with what is stated further in."""
+        stated = add_up(self.around, own)
+        return None if stated is None else add_up(self.required, stated)
 
     def decide(self, stated: Access | None, path: str) -> Access | None:
         """Return who gets in by the middleware that decides: the innermost one."""
@@ -37,7 +44,10 @@ class Front:
             return PUBLIC
         if stated is not None:
             return stated
-        return PUBLIC if self._opens(path) else self.middleware.undecorated
+        if self._opens(path):
+            return PUBLIC
+        undecorated = self.middleware.undecorated
+        return None if undecorated is None else add_up(self.required, undecorated)
 
     def limit(self, admits: Access | None, below: Access | None, path: str) -> Access | None:
         """Return who of those let in further in gets there at all; `below` is all that this middleware sees stated."""
@@ -47,6 +57,8 @@ class Front:
             return admits
         if isinstance(admits, Public) and not isinstance(below, Public) and not self._opens(path):
             admits = AUTHENTICATED  # the anonymous do not get past this one
+        if isinstance(self.required, Policy) and not (below is None and self._opens(path)):
+            admits = add_up(self.required, admits)
         return add_up(self.around, admits) if isinstance(self.around, Policy) else admits
 
     def _opens(self, path: str) -> bool:
@@ -70,10 +82,11 @@ class Ruling:
     def and_then(self, inner: Ruling) -> Ruling:
         """Return what holds where both must be passed."""
         is_lacking = self.protection is Protection.ABSENT
+        is_more = self.protection is Protection.REPORTED and self.access != inner.access
         return Ruling(
             access=both(self.access, inner.access),
             admits=both(self.admits, inner.admits),
-            protection=self.protection if is_lacking else inner.protection,
+            protection=self.protection if is_lacking or is_more else inner.protection,
             is_public_path=self.is_public_path and inner.is_public_path,
         )
 
@@ -102,6 +115,12 @@ def behind(fronts: Fronts, layers: Iterable[AuthzMiddleware | Guard], at: str) -
     return fronts
 
 
+def within(fronts: Fronts, required: Access | None) -> Fronts:
+    """Return what is in front where routers around require something, which the middleware further out asks for."""
+    *outer, last = fronts
+    return (*outer, replace(last, required=add_up(last.required, required)))
+
+
 def is_bare(fronts: Fronts) -> bool:
     """Tell whether nothing at all stands in front."""
     return fronts == BARE
@@ -110,10 +129,10 @@ def is_bare(fronts: Fronts) -> bool:
 def rule(fronts: Fronts, own: Access | None, path: str) -> Ruling:
     """Return what holds for something that states `own`, at a path as a request would write it."""
     *outer, last = fronts
-    stated = below = add_up(last.around, own)
+    stated = below = last.sum_up(own)
     admits = last.decide(stated, path)
     for front in reversed(outer):
-        below = add_up(front.around, below)
+        below = front.sum_up(below)
         admits = front.limit(admits, below, path)
     protection = _protection_of(fronts)
     if protection is not Protection.ENFORCED or stated is not None:
@@ -123,11 +142,21 @@ def rule(fronts: Fronts, own: Access | None, path: str) -> Ruling:
     return Ruling(admits if is_said else None, admits, protection, isinstance(admits, Public))
 
 
+def rule_own(fronts: Fronts, path: str) -> Ruling:
+    """Return what holds for what the innermost middleware serves by itself, to anybody who gets to it."""
+    *outer, _ = fronts
+    if is_bare(tuple(outer)):
+        return Ruling(PUBLIC, PUBLIC, Protection.ENFORCED)
+    ruling = rule(tuple(outer), None, path)
+    is_let_out = outer[-1].sum_up(None) is not None or isinstance(ruling.admits, Public)
+    return ruling if is_let_out else replace(ruling, access=None, admits=None)
+
+
 def _protection_of(fronts: Fronts) -> Protection:
     *outer, last = fronts
     if fronts[0].around is not None or last.middleware is None:
         return Protection.ABSENT
-    deciding = [last, *(front for front in outer if isinstance(front.around, Policy))]
+    deciding = [last, *(front for front in outer if isinstance(add_up(front.required, front.around), Policy))]
     enforces = all(front.middleware is not None and front.middleware.enforces for front in deciding)
     return Protection.ENFORCED if enforces else Protection.REPORTED
 

@@ -1,4 +1,4 @@
-"""A route table that is kept, and made anew when routes or middleware have changed since."""
+"""A route table that is kept, and made anew when routes, middleware or overridden dependencies have changed since."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Router
 
 from ..routes import router_of
-from ..routes.frameworks import included_in, version_of, wrappers
+from ..routes.frameworks import included_in, overrides_of, version_of, wrappers
 from .table import RouteTable
 from .walk import route_table
 
@@ -51,6 +51,8 @@ def _traces(app: object, seen: dict[int, object]) -> Iterator[object]:
             yield each
         if isinstance(each, Router):
             yield version_of(each)
+            for override in overrides_of(each).items():
+                yield from override
         for inner in _inside(each):
             yield from _traces(inner, seen)
 

@@ -14,13 +14,14 @@ from starlette.routing import PARAM_REGEX, Host, Mount, WebSocketRoute
 from ..decorators import stated_access
 from ..guard import Guard, Stated
 from ..middleware import AuthzMiddleware
+from ..place import TokenUse
 from ..policy import Access
 from ..routes import Node
 from ..routes.frameworks import is_served_as_known, is_theirs, mounted_base, wrappers
 from .entries import Kind
 from .fronts import BARE, Fronts, behind
 
-__all__ = ["PROBE", "as_requested", "fronts_on", "kind_of", "layers_on", "parts_of"]
+__all__ = ["PROBE", "Part", "as_requested", "fronts_on", "kind_of", "layers_on", "needs_token", "parts_of"]
 
 PROBE = "\0"
 """Stands for what a client may write into a path. No exact path of `public_paths` is about that."""
@@ -47,7 +48,7 @@ def kind_of(route: Any) -> Kind:
 def parts_of(node: Node) -> Iterator[Part]:
     """Yield what a route states; of a class-based endpoint one part for all methods that state the same."""
     guard, route = node.guard, node.route
-    whole = Stated(None) if guard is None else guard.stated
+    whole = Stated(None) if guard is None else guard.whole
     allowed = getattr(route, "methods", None)  # empty: every method, as in FastAPI's copies of what is included
     by_method = {} if guard is None else guard.by_method
     groups = _grouped({name: stated for name, stated in by_method.items() if not allowed or name in allowed})
@@ -55,6 +56,11 @@ def parts_of(node: Node) -> Iterator[Part]:
         yield tuple(sorted(methods)), access, _handler(route.endpoint, methods[0])
     if not groups:
         yield tuple(sorted(allowed or ())), whole.access, _written(route)
+
+
+def needs_token(node: Node) -> bool:
+    """Tell whether a route calls something that takes the token as a value and cannot do without."""
+    return node.guard is not None and node.guard.whole.token_use is TokenUse.REQUIRED
 
 
 def layers_on(route: Any) -> Iterator[AuthzMiddleware | Guard]:

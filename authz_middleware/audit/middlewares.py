@@ -119,5 +119,5 @@ def _inside(app: object) -> Iterator[object]:
     elif isinstance(app, Router):
         yield app.middleware_stack
     elif (router := router_of(app)) is not None:  # the method of a router that serves its routes
-        yield from (getattr(route, "app", None) for route in flatten(router.routes))
+        yield from (getattr(route, "app", None) for route, _ in flatten(router))
         yield router.default

@@ -12,13 +12,14 @@ from starlette.routing import Host, Router
 from ..decorators import Requirement
 from ..errors import ConfigurationError
 from ..guard import Guard
+from ..metadata import METADATA_METHODS
 from ..middleware import AuthzMiddleware
-from ..policy import Access, Public
-from ..routes import Node, RouteMap, add_up, find_router
+from ..policy import AUTHENTICATED, Access, Public
+from ..routes import Node, RouteMap, add_up, find_router, stated_elsewhere
 from ..routes.frameworks import inclusions_of, pages_of
 from .entries import Protection, RouteEntry
-from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule
-from .leaves import PROBE, as_requested, fronts_on, kind_of, layers_on, parts_of
+from .fronts import BARE, Fronts, Ruling, behind, is_bare, rule, rule_own, within
+from .leaves import PROBE, as_requested, fronts_on, kind_of, layers_on, needs_token, parts_of
 from .middlewares import application_of, layers_of
 from .sources import source_of
 from .table import RouteTable
@@ -47,7 +48,7 @@ def route_table(app: object, *, sources: bool = True) -> RouteTable:
         )
     fronts = behind(BARE, layers_of(app), "")
     place = _Place(fronts=fronts, application=application_of(app), looks_up_sources=sources)
-    return RouteTable(tuple(_rows(_Seen.of(router), place)))
+    return RouteTable(tuple(_rows(_Seen.of(router, fronts), place)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,9 @@ class _Seen:
     guards: Mapping[int, Guard | None]
 
     @classmethod
-    def of(cls, router: Router) -> _Seen:
-        route_map = RouteMap.of(router, arms=False)
+    def of(cls, router: Router, fronts: Fronts) -> _Seen:
+        is_mapped = fronts[-1].middleware is not None  # else nobody asks for what routers require
+        route_map = RouteMap.of(router, arms=False, asks_routers=is_mapped)
         return cls(router, route_map.nodes, {id(page.route): page.guard for page in route_map.pages})
 
 
@@ -122,12 +124,16 @@ def _rows(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
     rows = [row for node in seen.nodes for row in _rows_of_node(node, seen, place)]
     rows += [*_rows_of_frontends(seen, place), *_rows_of_default(seen, place)]
     yield from rows
-    yield from _rows_of_public_paths(place, place.fronts[place.inherited :], rows)
+    yield from _rows_of_middlewares(place, place.inherited, rows)
 
 
 def _rows_of_node(node: Node, seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
+    place = replace(place, fronts=within(place.fronts, node.required))
     if node.children is not None and node.router is not None:
         fronts = behind(place.fronts, layers_of(node.route.app), place.path_at(node))
+        if place.fronts[-1].middleware is None and fronts[-1].middleware is not None:  # from here on somebody looks
+            yield from _rows(_Seen.of(node.router, fronts), place.inside(node, fronts, within=0))
+            return
         children = replace(seen, router=node.router, nodes=node.children)
         yield from _rows(children, place.inside(node, fronts, within=len(node.path)))
         return
@@ -156,7 +162,7 @@ def _seen_by_its_middleware(node: Node, place: _Place) -> tuple[_Seen, _Place] |
             return None
         fronts = (*fronts[:-1], replace(fronts[-1], around=add_up(fronts[-1].around, stated)))
     fronts = behind(fronts, layers, place.path_at(node).rstrip("/"))
-    return _Seen.of(router), place.inside(node, fronts, within=0)
+    return _Seen.of(router, fronts), place.inside(node, fronts, within=0)
 
 
 def _rows_of_part(
@@ -173,11 +179,16 @@ def _rows_of_part(
     if on_route is not None:
         inner = rule(*on_route, path)
         ruling = inner if is_first else ruling.and_then(inner)
+    if needs_token(node) and ruling.protection is Protection.ENFORCED and isinstance(ruling.admits, Public):
+        ruling = ruling.limited_to(AUTHENTICATED)
+    elsewhere = stated_elsewhere(node.route) if is_first else None
+    if elsewhere is not None:
+        ruling = Ruling(elsewhere, elsewhere, Protection.ENFORCED)
     row = _entry(place, ruling, endpoint, kind=kind, methods=methods, path=shown, route=node.route)
     yield row
     if on_route is not None and is_first and kind == "application":
         around = replace(place, fronts=on_route[0], shown=shown.rstrip("/"), path=at)
-        yield from _rows_of_public_paths(around, around.fronts[1:], [row])
+        yield from _rows_of_middlewares(around, 1, [row])
 
 
 def _entry(place: _Place, ruling: Ruling, endpoint: object = None, *, path: str, **fields: Any) -> RouteEntry:
@@ -225,6 +236,17 @@ def _rows_of_frontends(seen: _Seen, place: _Place) -> Iterator[RouteEntry]:
                 methods = tuple(sorted(frontend.methods))
                 path = place.shown + path or "/"
                 yield _entry(place, ruling, kind="page", methods=methods, path=path, route=frontend)
+
+
+def _rows_of_middlewares(place: _Place, inherited: int, rows: Sequence[RouteEntry]) -> Iterator[RouteEntry]:
+    """Yield the rows of what middlewares at a place open and serve beside its rows; the outer ones are `inherited`."""
+    yield from _rows_of_public_paths(place, place.fronts[inherited:], rows)
+    for number, front in enumerate(place.fronts[inherited:], inherited + 1):
+        path = None if front.middleware is None else front.middleware.metadata_path(place.path)
+        ruling = None if path is None else rule_own(place.fronts[:number], place.path + path)
+        if path is not None and ruling is not None and ruling.admits is not None:
+            shown = place.shown + path
+            yield _entry(place, ruling, kind="path", methods=METADATA_METHODS, path=shown, route=front.middleware)
 
 
 def _rows_of_public_paths(place: _Place, fronts: Fronts, rows: Sequence[RouteEntry]) -> Iterator[RouteEntry]:

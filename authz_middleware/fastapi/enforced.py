@@ -19,8 +19,8 @@ from ..policy import Access, Public
 
 __all__ = ["METHODS", "REFUSED", "Enforced", "Operations", "enforced_in"]
 
-METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE")
-"""The methods an OpenAPI document knows."""
+METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE", "QUERY")
+"""The methods an OpenAPI document knows; QUERY since version 3.2, and FastAPI writes it before that."""
 
 
 @dataclass(frozen=True, slots=True)

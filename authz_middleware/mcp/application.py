@@ -27,7 +27,7 @@ from ..policy import Access
 from ..routes import state_within
 from ..startup import announce_issuers, announce_unclaimed, check_policies
 from ..token import AccessToken
-from ..undecorated import UNDECORATED
+from ..undecorated import check_undecorated
 from .answers import HeldAnswer
 from .features import Catalogue, catalogue_of
 from .messages import EXCHANGE_KEY, Exchange, Policies
@@ -90,9 +90,10 @@ def streamable_http_app(  # type: ignore[misc]  # were the SDK to have this opti
     _guard_messages(server.middleware, catalogue, undecorated)
     app = server.streamable_http_app(*args, **options)
     sdk = Authentication.of(app)
+    sdk.state_on(app)
     _check_routes(app)
     _check(catalogue, sdk.verifier)
-    _announce(catalogue, sdk.verifier, is_refused=UNDECORATED[undecorated] is None)
+    _announce(catalogue, sdk.verifier, is_refused=check_undecorated(undecorated) is None)
     state_within(app.router, lambda: _stated(catalogue))
     app.router.lifespan_context = _lifespan(app, catalogue, sdk.verifier)
     app.user_middleware.append(Middleware(_Exchanges, sdk=sdk))  # within the SDK's authentication
@@ -105,9 +106,7 @@ def streamable_http_app(  # type: ignore[misc]  # were the SDK to have this opti
 
 
 def _guard_messages(middleware: list[ServerMiddleware[Any]], catalogue: Catalogue, undecorated: str) -> None:
-    if not isinstance(undecorated, str) or undecorated not in UNDECORATED:
-        raise ConfigurationError('undecorated is "refuse" or "authenticated"')
-    policies = Policies(catalogue, UNDECORATED[undecorated])
+    policies = Policies(catalogue, check_undecorated(undecorated))
     before = [one for one in middleware if isinstance(one, Policies)]
     if any(one.undecorated != policies.undecorated for one in before):
         raise ConfigurationError("this server is served already with another undecorated=; write the same one twice")

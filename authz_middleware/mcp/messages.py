@@ -6,7 +6,7 @@ Sources: the MCP specification, "Tools" and "Authorization" (insufficient scope 
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -151,7 +151,7 @@ async def access_token(ctx: Context[Any, Any]) -> AccessToken:
         return context.require_token()
 
 
-def authorize(ctx: Context[Any, Any], policy: Policy | str) -> Coroutine[Any, Any, None]:
+def authorize(ctx: Context[Any, Any], policy: Policy | str) -> Awaitable[None]:
     """Decide a policy inside a tool, prompt or resource of a server behind `streamable_http_app`.
 
     Write `await authorize(ctx, "…")`. It is decided at once, so that a forgotten `await` forgets no decision, and a
@@ -167,7 +167,7 @@ def authorize(ctx: Context[Any, Any], policy: Policy | str) -> Coroutine[Any, An
     return _awaited(ctx, decided) if isinstance(decided, OwedDecision) else decided
 
 
-async def _awaited(ctx: Context[Any, Any], decided: Coroutine[Any, Any, None]) -> None:
+async def _awaited(ctx: Context[Any, Any], decided: Awaitable[None]) -> None:
     with _errors_of(ctx):
         await decided
 

@@ -18,10 +18,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..challenge import Challenger, send_refusal
 from ..context import RequestContext
 from ..errors import Code, InsufficientScope, InvalidToken, MissingToken, Reason, Refused, Unavailable
+from ..metadata import WELL_KNOWN
 from ..observation import Observation
 from ..observe import Observer
-from ..policy import AUTHENTICATED, Access, AllOf, Policy
+from ..policy import AUTHENTICATED, PUBLIC, Access, AllOf, Policy
 from ..policy.core import compose
+from ..routes import state_elsewhere
 from ..token import AccessToken
 from .tokens import AccessTokenVerifier, Attempt, attempt
 
@@ -70,6 +72,14 @@ class Authentication:
             compose(AllOf, "required_scopes", required) if required else AUTHENTICATED,
             Challenger(resource_metadata=None if metadata is None else str(metadata)),
         )
+
+    def state_on(self, app: Starlette) -> None:
+        """Name on the routes of this application what the SDK asks there of the verifier, for the route table."""
+        for route in app.routes if self.verifier is not None else ():
+            if isinstance(getattr(route, "endpoint", None), RequireAuthMiddleware):
+                state_elsewhere(route, self.required)
+            elif getattr(route, "path", "").startswith(WELL_KNOWN):
+                state_elsewhere(route, PUBLIC)
 
     def context(self, token: AccessToken, scope: Scope) -> RequestContext:
         """Return what decides for a request whose token our verifier has accepted."""

@@ -14,16 +14,16 @@ from mcp.server.auth.provider import AccessToken as SDKAccessToken
 from pydantic import Field
 
 from .._jose import DEFAULT_MAX_TOKEN_BYTES
-from ..errors import ConfigurationError, InvalidToken
+from ..errors import InvalidToken
 from ..issuers import TrustedIssuer
 from ..keys import KeyStatus
-from ..middleware import StartFailed
 from ..observation import NOWHERE, Observation
 from ..observe import Observer, RequestDecision
 from ..revocation import Revoked
 from ..token import AccessToken
 from ..validator import AccessTokenValidator
 from ..verified import MAX_CACHED_BYTES, MAX_CACHED_TOKENS
+from ..warm_up import check_warm_up, fetch_keys
 
 __all__ = ["AccessTokenVerifier", "Attempt", "VerifiedAccessToken", "attempt", "token_verifier"]
 
@@ -89,7 +89,7 @@ class AccessTokenVerifier:
         self.observer = observer
         self._validator = validator
         self._resource = resource
-        self._warm_up = _check_warm_up(warm_up)
+        self._warm_up = check_warm_up(warm_up)
 
     @property
     def issuers(self) -> tuple[TrustedIssuer, ...]:
@@ -123,9 +123,7 @@ class AccessTokenVerifier:
         Raises:
             StartFailed: they are required and cannot be fetched.
         """
-        missing = () if self._warm_up == "off" else await self._validator.warm_up()
-        if missing and self._warm_up == "require":
-            raise StartFailed(f'the keys of {", ".join(missing)} cannot be had, and warm_up is "require"')
+        await fetch_keys(self._validator, self._warm_up)
 
     async def aclose(self) -> None:
         """End what is under way for keys; `streamable_http_app` calls it when its application ends."""
@@ -187,9 +185,3 @@ def token_verifier(
         revoked=revoked,
     )
     return AccessTokenVerifier(validator, resource, Observer(on_decision), warm_up=warm_up)
-
-
-def _check_warm_up(warm_up: str) -> str:
-    if not isinstance(warm_up, str) or warm_up not in {"off", "try", "require"}:
-        raise ConfigurationError('warm_up is "off", "try" or "require"')
-    return warm_up

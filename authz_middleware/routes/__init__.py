@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from .frameworks import find_router, flatten, router_of, shown_methods
-from .map import FASTAPI_DOCS, Destination, Found, Node, RouteMap
-from .statements import add_up, guard_whole
-from .within import state_within, stated_within
+from .map import FASTAPI_DOCS, Destination, RouteMap
+from .nodes import Found, Node
+from .statements import add_up, guard_whole, stated_before
+from .within import state_elsewhere, state_within, stated_elsewhere, stated_within
 
 __all__ = [
     "FASTAPI_DOCS",
@@ -19,6 +20,9 @@ __all__ = [
     "guard_whole",
     "router_of",
     "shown_methods",
+    "state_elsewhere",
     "state_within",
+    "stated_before",
+    "stated_elsewhere",
     "stated_within",
 ]

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial, reduce
+from inspect import isroutine
 from types import NoneType, UnionType
 from typing import Annotated, Any, ForwardRef, Union, get_args, get_origin
 
@@ -40,12 +41,14 @@ def with_dependencies(stated: Stated, needed: Iterable[Dependency]) -> Stated:
 
 
 def _required_by(dependency: Dependency) -> Access | None:
-    """Return what a dependency requires: as a requirement itself, or because its function is decorated with one."""
+    """Return what a dependency requires: as a requirement itself, or because what is called is decorated with one."""
     call = dependency.call
     while isinstance(call, partial):
         call = call.func
     if isinstance(call, Requirement):
         return call.access
+    if not (isroutine(call) or isinstance(call, type)):
+        call = type(call).__call__  # an object is called by a method of its class
     access = stated_access(call)
     return access if isinstance(access, Policy) else None
 

@@ -6,17 +6,19 @@ Everything private of theirs that this package relies on stands in this one modu
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.routing import BaseRoute, Host, Mount, Route, Router, WebSocketRoute
+from starlette.routing import Host, Mount, Route, Router, WebSocketRoute
+from starlette.types import Scope
 
 from ..guard import Guard
 
 __all__ = [
+    "Around",
     "Dependency",
     "annotation_of",
     "dependencies_of",
@@ -24,6 +26,7 @@ __all__ = [
     "find_router",
     "flatten",
     "included_in",
+    "inclusion_of",
     "inclusions_of",
     "is_served_as_known",
     "is_theirs",
@@ -101,19 +104,26 @@ def router_of(app: object) -> Router | None:
     return owner if isinstance(owner, Router) and app == owner.app else None
 
 
-def flatten(routes: Iterable[BaseRoute]) -> Iterator[Any]:
-    """Yield every route that is matched and served, FastAPI's included routers taken apart.
+def flatten(router: Router) -> Iterator[tuple[Any, Around | None]]:
+    """Yield every route that is matched and served, FastAPI's included routers taken apart; each with its `Around`.
 
     In FastAPI an included route exists once per inclusion, in a context whose own `app` is the one that is served.
     That context is reachable by a private name only; this function is the one place that knows it.
     """
-    iter_contexts = getattr(sys.modules.get("fastapi.routing"), "iter_route_contexts", None)
-    if iter_contexts is None:
-        yield from routes
+    around = _around(_dependencies_in(router))
+    for route in router.routes:
+        yield from _flatten(route, around)
+
+
+def _flatten(route: Any, around: Around | None) -> Iterator[tuple[Any, Around | None]]:
+    included = included_in(route)
+    if included is None:
+        route = getattr(route, "starlette_route", None) or route
+        yield route, None if hasattr(route, "dependant") else around
         return
-    for context in iter_contexts(routes):
-        effective = getattr(context, "_route_context", None)
-        yield context.route if effective is None else effective.starlette_route or effective
+    around = _around((*route.include_context.dependencies, *_dependencies_in(included)))
+    for candidate in route.effective_candidates():
+        yield from _flatten(candidate, around)
 
 
 def pages_of(router: Router) -> Iterable[Any]:
@@ -143,6 +153,13 @@ def inclusions_of(router: Router) -> Iterator[tuple[str, tuple[Any, ...], Router
             yield context.prefix, calls, included
             for prefix, more, deeper in inclusions_of(included):
                 yield context.prefix + prefix, (*calls, *more), deeper
+
+
+def inclusion_of(scope: Scope, route: object) -> object:
+    """Return what a request is served by that a route's own `handle` was called for: the inclusion, or the route."""
+    look_up = getattr(sys.modules.get("fastapi.routing"), "_get_scope_effective_route_context", None)
+    context = None if look_up is None else look_up(scope)
+    return context if getattr(context, "original_route", None) is route else route
 
 
 def version_of(router: Router) -> int:
@@ -185,6 +202,31 @@ class Dependency:
     scopes: tuple[str, ...]
     parent: Any
     parameter: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the routers around a route depend on, as FastAPI keeps it of an operation.
+
+    FastAPI runs that for operations alone: not for Starlette's routes, nor for what is mounted.
+    """
+
+    dependant: Any
+
+
+def _dependencies_in(router: Router) -> Sequence[Any]:
+    """Return what FastAPI adds to every operation of a router of its kind."""
+    their_kind = getattr(sys.modules.get("fastapi.routing"), "APIRouter", ())
+    depends: Sequence[Any] = getattr(router, "dependencies", ()) if isinstance(router, their_kind) else ()
+    return depends
+
+
+def _around(depends: Sequence[Any]) -> Around | None:
+    if not depends:
+        return None
+    make = _dependency_utils()
+    needed = [make.get_parameterless_sub_dependant(depends=one, path="") for one in depends]
+    return Around(make.Dependant(dependencies=needed))
 
 
 def dependencies_of(route: Any, overrides: Mapping[Any, Any] | None = None) -> Iterator[Dependency]:

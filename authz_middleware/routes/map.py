@@ -6,33 +6,35 @@ Mapping walks Starlette's and FastAPI's routers once, through mounts, hosts and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import is_
-from typing import Any, cast
+from typing import Any
 
-from starlette.routing import BaseRoute, Host, Match, Mount, Router, WebSocketRoute
-from starlette.types import ASGIApp, Scope
+from starlette.routing import BaseRoute, Host, Mount, Router
+from starlette.types import Scope
 
-from ..decorators import decorated_too_late, stated_access
+from ..decorators import combine, decorated_too_late, stated_access
 from ..errors import ConfigurationError
-from ..guard import Guard, Stated
+from ..guard import Guard, HandleGuard, RouterGuard, Stated
 from ..policy import Access, Policy, Public
 from ..policy.decision import suggest
 from .dependencies import dependency_faults
 from .frameworks import (
     flatten,
     included_in,
+    inclusion_of,
     is_served_as_known,
     mounted,
     mounted_base,
     pages_of,
     path_of,
-    shown_methods,
     version_of,
 )
-from .statements import add_up, guard_route
+from .nodes import Found, Node, find
+from .statements import add_up, guard_route, guard_whole, required_by
 
 __all__ = ["FASTAPI_DOCS", "Destination", "Found", "Node", "RouteMap"]
 
@@ -40,19 +42,19 @@ FASTAPI_DOCS = ("/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json")
 """FastAPI's own pages: `public_paths=FASTAPI_DOCS` opens them to anybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The route a request would reach: what is stated for it, mounts around it included, and its path template."""
-
-    access: Access | None
-    path: str | None = field(default=None, compare=False)
+GUARD = "__authz_guard__"
+"""The attribute of a route, or of an inclusion of it, that keeps its guard where that stands before `handle`."""
 
 
 class Destination:
-    """Where a request leads by a route map, before any router has seen it. Looked up once, when somebody asks."""
+    """Where a request leads by a route map, before any router has seen it. Looked up once, when somebody asks.
 
-    def __init__(self, route_map: RouteMap | None, scope: Scope) -> None:
+    `lets_undecorated_in`: whether a route that states nothing is open all the same.
+    """
+
+    def __init__(self, route_map: RouteMap | None, scope: Scope, *, lets_undecorated_in: bool = False) -> None:
         self._route_map = route_map
+        self._lets_undecorated_in = lets_undecorated_in
         self._scope = dict(scope)  # routers will write into the original
 
     @cached_property
@@ -78,72 +80,45 @@ class Destination:
     @property
     def scopes(self) -> tuple[str, ...]:
         """What a client should request to get there."""
-        return suggest(self.access)[1] if isinstance(self.access, Policy) else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One route, mount or host.
-
-    Attributes:
-        route: the framework's object. path: its template, those of mounts around it in front.
-        guard: what decides in front of it; None for a mount that states nothing.
-        children: the routes of a mounted application; None for a route, and for what cannot be looked into.
-        router: the router `children` belong to, or None.
-    """
-
-    route: Any
-    path: str
-    guard: Guard | None
-    children: tuple[Node, ...] | None = None
-    router: Router | None = None
-
-    @property
-    def accesses(self) -> tuple[Access, ...]:
-        """All that it states, as a whole and method by method."""
-        stated = () if self.guard is None else (self.guard.stated, *self.guard.by_method.values())
-        return tuple(statement.access for statement in stated if statement.access is not None)
-
-    @property
-    def shown_path(self) -> str:
-        """The path as it is shown to people: of what is mounted, with a star."""
-        return _shown_path(self.route, self.path)
-
-    @property
-    def shown(self) -> str:
-        """Methods and path, as they are shown to people."""
-        return _shown(self.route, self.path, getattr(self.route, "methods", None) or ())
+        asked = self.access
+        if asked is None and self.found is not None and self._lets_undecorated_in:
+            asked = self.found.required
+        return suggest(asked)[1] if isinstance(asked, Policy) else ()
 
 
 @dataclass(slots=True)
 class RouteMap:
     """All routes below one router, armed. Built again when a route list has changed.
 
-    `unguarded` lists routes that state nothing and that no mount around them covers: each its path, and methods and
-    path as they are shown to people. `pages` are served where no route matches: FastAPI's frontend pages, and a
-    router's default of the application's own.
+    `around` is what is stated between a middleware and the router. `pages` are served where no route matches:
+    FastAPI's frontend pages, and a router's default of the application's own.
     """
 
     router: Router
     arms: bool = True
+    around: Access | None = None
+    asks_routers: bool = True
     nodes: tuple[Node, ...] = ()
     pages: list[Node] = field(default_factory=list)
-    unguarded: list[tuple[str, str]] = field(default_factory=list)
     _faults: list[str] = field(default_factory=list)
     _watched: list[tuple[Router, tuple[BaseRoute, ...], int]] = field(default_factory=list)
     _watched_apps: list[tuple[Any, str, object]] = field(default_factory=list)
     _walking: list[Router] = field(default_factory=list)
 
     @classmethod
-    def of(cls, router: Router, *, arms: bool = True) -> RouteMap:
+    def of(
+        cls, router: Router, *, arms: bool = True, around: Access | None = None, asks_routers: bool = True
+    ) -> RouteMap:
         """Walk the router and arm every route; with `arms=False` only look.
+
+        `asks_routers`: whether what FastAPI routers require counts where FastAPI does not ask for it.
 
         Raises:
             ConfigurationError: a decorator stands where it guards nothing, or statements contradict each other; every
                 such place is listed.
         """
-        route_map = cls(router, arms)
-        route_map.nodes = tuple(route_map._walk(router, "", None))
+        route_map = cls(router, arms, around, asks_routers)
+        route_map.nodes = tuple(route_map._walk(router, "", around))
         if route_map._faults:
             raise ConfigurationError(*route_map._faults)
         return route_map
@@ -161,26 +136,32 @@ class RouteMap:
         No match, a partial match (405), a redirect or an application of another kind reach nothing.
         """
         try:
-            return _find(self.nodes, dict(scope), None)
+            found = find(self.nodes, dict(scope), self.around, None)
         except Exception:  # noqa: BLE001 - a convertor may fail on what a client wrote; that is nothing public
             return Found(None)
+        return Found(self.around) if found is None and isinstance(self.around, Public) else found
 
     def statements(self) -> Iterator[Access]:
         """Yield everything that is stated about access, by routes, mounts and pages."""
+        yield from () if self.around is None else (self.around,)
         for node, _ in _descend((*self.nodes, *self.pages)):
-            yield from node.accesses
+            yield from node.all_stated
 
     def descend(self) -> Iterator[tuple[Node, tuple[Access, ...]]]:
         """Yield every route and mount, each with all that the mounts around it state."""
-        return _descend(self.nodes)
+        return _descend(self.nodes, () if self.around is None else (self.around,))
 
     def _walk(self, router: Router, prefix: str, around: Access | None) -> Iterator[Node]:
-        """Yield the nodes of a router. `around` is what mounts around it state, which covers what states nothing."""
+        """Yield the nodes of a router. `around` is what is stated around it."""
         self._walking.append(router)
         self._visit_default(router, prefix)
         self._watch(router, prefix)  # as it looks now that its default is armed
-        for route in flatten(router.routes):
-            yield self._visit(route, router, prefix, around)
+        for route, routers in flatten(router):
+            try:
+                required = required_by(routers) if self.asks_routers else None
+                yield self._visit(route, router, prefix, around, required)
+            except ConfigurationError as error:
+                self._faults += [f"{prefix}{path_of(route)}: {fault}" for fault in error.faults]
         self._walking.pop()
 
     def _visit_default(self, router: Router, prefix: str) -> None:
@@ -205,37 +186,36 @@ class RouteMap:
             if included is not None:
                 self._watch(included, prefix)
 
-    def _visit(self, route: Any, router: Router, prefix: str, around: Access | None) -> Node:
+    def _visit(self, route: Any, router: Router, prefix: str, around: Access | None, required: Access | None) -> Node:
+        """Return a route's node, armed.
+
+        Raises:
+            ConfigurationError: statements contradict each other, or add up to too much.
+        """
         path = prefix + path_of(route)
+        policy = required if isinstance(required, Policy) else None
         if isinstance(route, Mount | Host) and is_served_as_known(route):
             inner, guard = mounted(route)
             # An application mounted in itself, or an object that only knows its parent as `app`, is guarded whole.
             if inner is not None and not any(inner is walked for walked in self._walking):
-                children = tuple(self._walk(inner, path, self._add_up(path, around, guard)))
-                self._watched_apps.append((route, "app", route.app))
-                return Node(route, path, guard, children, inner)
+                if required is not None and guard is not None and guard.stated.access is not None:
+                    combine(required, guard.stated.access, "the mount")
+                children = tuple(self._walk(inner, path, _add_up_behind(add_up(around, policy), guard)))
+                self._arm_mount(route, policy)
+                return Node(route, path, guard, children, inner, policy)
         if isinstance(route, Mount):
             path += "/"  # what is mounted serves a tree
-        try:
-            guard = self._arm(route, router)
-        except ConfigurationError as error:
-            self._faults += [f"{path}: {fault}" for fault in error.faults]
-            return Node(route, path, None)
+        guard = self._arm(route, router, required)
         self._check(route, path)
-        if around is None:
-            self.unguarded += [(path, _shown(route, path, bare)) for bare in _unguarded_methods(guard, route)]
-        self._add_up(path, around, guard)
-        return Node(route, path, guard)
+        _add_up_behind(around, guard)
+        return Node(route, path, guard, required=policy)
 
-    def _add_up(self, path: str, around: Access | None, guard: Guard | None) -> Access | None:
-        """Return what stands around all that is behind a guard, and note where that adds up to too much."""
-        try:
-            for stated in () if guard is None else guard.by_method.values():
-                add_up(around, stated.access)
-            return around if guard is None else add_up(around, guard.stated.access)
-        except ConfigurationError as error:
-            self._faults += [f"{path}: {fault}" for fault in error.faults]
-            return around
+    def _arm_mount(self, route: Mount | Host, required: Policy | None) -> None:
+        """Put what routers around require in front of a mounted application, once."""
+        is_there = isinstance(route.app, RouterGuard) and route.app.required == required
+        if self.arms and required is not None and not is_there:
+            route.app = RouterGuard(route.app, required)
+        self._watched_apps.append((route, "app", route.app))
 
     def _check(self, route: Any, path: str) -> None:
         late = decorated_too_late(getattr(route, "endpoint", None))
@@ -246,73 +226,69 @@ class RouteMap:
             )
         self._faults += [f"{path}: {fault}" for fault in dependency_faults(route)]
 
-    def _arm(self, route: Any, router: Router) -> Guard:
+    def _arm(self, route: Any, router: Router, required: Access | None = None) -> Guard:
         """Put the decision in front of a route's application, once. Routes of unknown classes are guarded whole.
 
         A class with a `handle` of its own is unknown too: what it does before it calls its application would run
-        undecided. Such a route exists once, however often it is included: what inclusions add is decided later.
+        undecided.
         """
         served_by = getattr(route, "original_route", route)
-        is_known = is_served_as_known(served_by) and callable(getattr(route, "app", None))
-        target, attribute = (route, "app") if is_known else (served_by, "handle")
-        served = getattr(target, attribute)
-        if isinstance(served, Guard):
-            return served
-        endpoint = getattr(route, "endpoint", None)
-        if isinstance(route, Mount | Host):
-            endpoint = mounted(route)[1] or mounted_base(route)
-        guard = guard_route(cast("ASGIApp", served), endpoint, target, router)
+        if not is_served_as_known(served_by) or not callable(getattr(route, "app", None)):
+            return self._arm_handle(route, served_by, router, required)
+        if isinstance(route.app, Guard) and (required is None or route.app.required == required):
+            return route.app
+        guard = guard_route(route.app, _endpoint_of(route), route, router, required)
         if self.arms:
-            setattr(target, attribute, guard)
+            route.app = guard
         return guard
+
+    def _arm_handle(self, route: Any, served_by: Any, router: Router, required: Access | None) -> Guard:
+        """Put the decision in front of `served_by.handle`, once: that of `route`, where a request is served as that."""
+        handle = served_by.handle
+        is_armed = isinstance(handle, HandleGuard) and handle.route is served_by
+        guard = _guard_before_handle(route)
+        if guard is None:
+            served = handle.guard.app if is_armed else handle
+            guard = guard_route(served, _endpoint_of(route), route, router, required)
+        if self.arms:
+            setattr(route, GUARD, (route, guard))
+        if self.arms and not is_armed:
+            by_itself = guard if route is served_by else guard_whole(handle, _endpoint_of(route))
+            choose = functools.partial(_choose_guard, served_by)
+            served_by.handle = HandleGuard(served_by, by_itself, choose)
+        return guard
+
+
+def _add_up_behind(around: Access | None, guard: Guard | None) -> Access | None:
+    """Return what stands around all that is behind a guard.
+
+    Raises:
+        ConfigurationError: that adds up to too much.
+    """
+    if guard is None:
+        return around
+    for stated in guard.by_method.values():
+        add_up(around, stated.access)
+    return add_up(around, guard.stated.access)
+
+
+def _guard_before_handle(route: object) -> Guard | None:
+    """Return the guard that was kept for this very route or inclusion: copies of a route have its attributes."""
+    kept_for, guard = getattr(route, GUARD, (None, None))
+    return guard if kept_for is route else None
+
+
+def _choose_guard(route: object, scope: Scope) -> Guard | None:
+    return _guard_before_handle(inclusion_of(scope, route))
+
+
+def _endpoint_of(route: Any) -> object:
+    if isinstance(route, Mount | Host):
+        return mounted(route)[1] or mounted_base(route)
+    return getattr(route, "endpoint", None)
 
 
 def _descend(nodes: Iterable[Node], around: tuple[Access, ...] = ()) -> Iterator[tuple[Node, tuple[Access, ...]]]:
     for node in nodes:
         yield node, around
         yield from _descend(node.children or (), (*around, *node.accesses))
-
-
-def _unguarded_methods(guard: Guard, route: Any) -> list[Collection[str]]:
-    if guard.by_method:
-        bare = [name for name, stated in guard.by_method.items() if stated.access is None]
-        return [bare] if bare else []
-    return [getattr(route, "methods", None) or ()] if guard.stated.access is None else []
-
-
-def _shown_path(route: Any, path: str) -> str:
-    return f"{path.rstrip('/')}/*" if isinstance(route, Mount | Host) else path
-
-
-def _shown(route: Any, path: str, methods: Collection[str]) -> str:
-    names = shown_methods(methods, is_websocket=isinstance(route, WebSocketRoute))
-    return f"{','.join(names)} {_shown_path(route, path)}"
-
-
-# --- finding ----------------------------------------------------------------------------------------------------------
-
-
-def _find(nodes: tuple[Node, ...], scope: dict[str, Any], around: Access | None) -> Found | None:
-    """Return the first full match. `around` is what mounts around these nodes state."""
-    for node in nodes:
-        match, child_scope = node.route.matches(scope)
-        if match is not Match.FULL:
-            continue
-        stated = Stated(None) if node.guard is None else node.guard.stated_for(scope)
-        if stated is None:
-            return None
-        if _leaves_options_alone(node.guard, stated, scope):
-            return None
-        access = add_up(around, stated.access)
-        if node.children is None:
-            return Found(access, node.path)
-        inner = _find(node.children, {**scope, **child_scope}, access)
-        return Found(access, node.path) if inner is None and isinstance(access, Public) else inner
-    return None
-
-
-def _leaves_options_alone(guard: Guard | None, stated: Stated, scope: dict[str, Any]) -> bool:
-    """Tell whether a class-based endpoint, guarded as a whole, has no method for OPTIONS: then a preflight may pass."""
-    if guard is None or not guard.by_method or isinstance(stated.access, Public):
-        return False
-    return scope.get("method") == "OPTIONS" and "OPTIONS" not in guard.by_method

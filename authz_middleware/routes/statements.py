@@ -12,13 +12,14 @@ from starlette.routing import Router
 from starlette.types import ASGIApp
 
 from ..decorators import combine, guarded_await, stated_access
+from ..errors import ConfigurationError
 from ..guard import Guard, Stated
 from ..policy import PUBLIC, Access, AllOf, Policy, Public
 from ..policy.core import join
-from .dependencies import with_dependencies
-from .frameworks import dependencies_of, overrides_of
+from .dependencies import dependency_faults, with_dependencies
+from .frameworks import Around, dependencies_of, overrides_of, router_of, wrappers
 
-__all__ = ["add_up", "guard_route", "guard_whole"]
+__all__ = ["add_up", "guard_route", "guard_whole", "required_by", "stated_before"]
 
 WEBSOCKET_METHODS = ("on_connect", "on_receive", "on_disconnect", "decode", "dispatch")
 HTTP_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY")
@@ -29,17 +30,43 @@ def guard_whole(app: ASGIApp, endpoint: object) -> Guard:
     return Guard(app, *_statements(endpoint))
 
 
-def guard_route(app: ASGIApp, endpoint: object, route: Any, router: Router) -> Guard:
-    """Return a route's application behind what its endpoint and its dependencies state.
+def guard_route(app: ASGIApp, endpoint: object, route: Any, router: Router, required: Access | None = None) -> Guard:
+    """Return a route's application behind what its endpoint, its dependencies and the routers around it state.
+
+    `required` is what FastAPI routers around require of a route whose dependencies do not say so.
 
     Raises:
         ConfigurationError: one of them says public and another does not.
     """
     whole, by_method = _statements(endpoint)
+    whole = _within(required, whole)
+    by_method = {method: _within(required, stated) for method, stated in by_method.items()}
     needed = tuple(dependencies_of(route))
     stated = with_dependencies(whole, needed)
     overridden = _overridden(whole, stated, route, router) if needed else None
-    return Guard(app, stated, by_method, overridden=overridden)
+    policy = required if isinstance(required, Policy) else None
+    return Guard(app, stated, by_method, overridden=overridden, required=policy)
+
+
+def required_by(around: Around | None) -> Access | None:
+    """Return what the routers around a route require.
+
+    Raises:
+        ConfigurationError: a dependency of theirs cannot be meant, or one says public and another does not.
+    """
+    if around is None:
+        return None
+    faults = list(dependency_faults(around))
+    if faults:
+        raise ConfigurationError(*faults)
+    return with_dependencies(Stated(None), dependencies_of(around)).access
+
+
+def _within(required: Access | None, stated: Stated) -> Stated:
+    """Return what is stated, with what routers around require; nothing stays nothing: they open no route."""
+    if required is None or stated.access is None:
+        return stated
+    return replace(stated, access=combine(required, stated.access, "the route"))
 
 
 def _overridden(whole: Stated, usual: Stated, route: Any, router: Router) -> Callable[[], Stated | None]:
@@ -67,6 +94,17 @@ def add_up(around: Access | None, own: Access | None) -> Access | None:
     if not isinstance(around, Policy):
         return around if own is None else own
     return join(AllOf, (around, own)) if isinstance(own, Policy) else around
+
+
+def stated_before(app: object) -> Access | None:
+    """Return what decorated applications between a middleware and the router it leads to state together."""
+    around: Access | None = None
+    for each in wrappers(app):
+        if router_of(each) is not None:
+            break
+        if isinstance(each, Guard):
+            around = add_up(around, each.stated.access)
+    return around
 
 
 def _statements(endpoint: object) -> tuple[Stated, dict[str, Stated]]:

@@ -36,7 +36,8 @@ def trust(app: ASGIApp, issuer: LocalIssuer) -> Iterator[LocalIssuer]:
     Every `AuthzMiddleware` of the application is meant, in mounted applications and around it. Yields the issuer.
 
     Raises:
-        ConfigurationError: there is no `AuthzMiddleware`; several issuers are configured and none is called like the
+        ConfigurationError: there is no `AuthzMiddleware`, or something hides it, which keeps what is behind it under
+            another name than `app`; several issuers are configured and none is called like the
             local one; the settings do not accept the algorithm it signs with; or a policy names its issuer, and the
             local one is called otherwise.
     """
@@ -45,7 +46,8 @@ def trust(app: ASGIApp, issuer: LocalIssuer) -> Iterator[LocalIssuer]:
     middlewares = installed_middlewares(app)
     if not middlewares:
         raise ConfigurationError(
-            "trust: the application has no AuthzMiddleware; write app.add_middleware(AuthzMiddleware, issuers=[…])"
+            "trust: the application has no AuthzMiddleware; write app.add_middleware(AuthzMiddleware, issuers=[…]). "
+            "If it has one, something hides it: a middleware must keep the application behind it as self.app"
         )
     if not all(hasattr(middleware, "validator") for middleware in middlewares):
         raise ConfigurationError(

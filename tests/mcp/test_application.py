@@ -33,6 +33,7 @@ from authz_middleware import mcp as guarded
 from authz_middleware.errors import ANSWERS, Code
 from authz_middleware.fastapi import FASTAPI_DOCS
 
+from ..apps import ask, http_scope
 from ..interop.api import served
 from .serving import (
     HOSTS,
@@ -50,6 +51,7 @@ from .serving import (
     caller,
     notes_server,
     run,
+    settings,
     trusted,
     visit,
     with_the_sdk,
@@ -141,14 +143,14 @@ def deciding(ran: list[str], **options: Any) -> MCPServer:
     @server.tool()
     @authenticated
     def sync(ctx: Context) -> str:
-        guarded.authorize(ctx, "read:more")  # type: ignore[unused-coroutine]  # there is nothing to await it with
+        guarded.authorize(ctx, "read:more")  # there is nothing to await it with
         ran.append("sync")
         return "read"
 
     @server.tool()
     @authenticated
     async def forgotten(ctx: Context) -> str:
-        guarded.authorize(ctx, "read:more")  # type: ignore[unused-coroutine]  # that is the test
+        guarded.authorize(ctx, "read:more")  # that is the test
         ran.append("forgotten")
         return "read"
 
@@ -195,7 +197,7 @@ def test_a_check_that_nobody_waits_for_lets_no_result_leave(
         @server.tool()
         @authenticated
         async def forgotten(ctx: Context) -> str:
-            guarded.authorize(ctx, has_more)  # type: ignore[unused-coroutine]  # that is the test
+            guarded.authorize(ctx, has_more)  # that is the test
             return "secret"
 
         return server
@@ -564,12 +566,21 @@ def test_the_middleware_on_the_sdks_own_application(undecorated: str, status: in
 
 def test_both_ways_at_once_the_middleware_decides(era: str) -> None:
     async def test() -> None:
-        app = with_the_sdk(trusted())
+        auth = settings(trusted(), resource_server_url=None, validate_token_resource=False)
+        server = notes_server(auth=auth, token_verifier=guarded.token_verifier([trusted()]))
+        app = guarded.streamable_http_app(server, transport_security=HOSTS)
         app.add_middleware(AuthzMiddleware, issuers=[trusted()], resource=RESOURCE, undecorated="authenticated")
         async with visit(app, caller(), era) as visitor:
             assert_refused(await visitor.call("delete", number=1), "delete:notes")
 
     run(test)
+
+
+def test_both_ways_at_once_only_one_serves_the_metadata() -> None:
+    app = with_the_sdk(trusted())
+    app.add_middleware(AuthzMiddleware, issuers=[trusted()], resource=RESOURCE)
+    with pytest.raises(ConfigurationError, match=r"^/\.well-known/.*; remove one of the two"):
+        ask(app, http_scope("/mcp"))
 
 
 def test_over_a_real_server_with_the_stream_that_stays_open(way: Build) -> None:

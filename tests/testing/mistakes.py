@@ -143,7 +143,14 @@ NONE = {"alg-none", "alg-None", "alg-NONE", "alg-nOnE", "alg-none-signed"}
 FORGED = {"tampered-payload", "tampered-signature", "stripped-signature", "stranger-under-our-kid"}
 STRANGERS = {"stranger-without-kid", "unknown-kid"}
 OTHER_KINDS = {"refresh-token", "logout-token", "proof-of-possession", "client-assertion"}
-GRANTS = {"no-grants", "openid-scopes", "wildcards", "lookalike-grants", "grants-in-other-claims"}
+GRANTS = {
+    "no-grants",
+    "openid-scopes",
+    "wildcards",
+    "lookalike-grants",
+    "delegated-without-scope",
+    "grants-in-other-claims",
+}
 
 
 def _is_ours(token: AccessToken) -> bool:
@@ -237,5 +244,9 @@ MISTAKES: dict[str, tuple[Callable[[Seen], bool], set[str]]] = {
     "openid is a right": (_entitled_by(lambda token: "openid" in token.grants.permissions), {"openid-scopes"}),
     "a star is a right": (_entitled_by(lambda token: "*" in token.grants.permissions), {"wildcards"}),
     "rights have prefixes": (_entitled_by(lambda token: "read:*" in token.grants.permissions), {"lookalike-grants"}),
+    "what was delegated is not limited": (
+        _entitled_by(lambda token: token.actor is not None and bool(token.grants.permissions)),
+        {"delegated-without-scope"},
+    ),
     "other providers' claims are read": (_entitled_by(lambda token: "scp" in token.claims), {"grants-in-other-claims"}),
 }

@@ -24,6 +24,7 @@ from authz_middleware import AuthzMiddleware, ConfigurationError, TrustedIssuer,
 from authz_middleware.audit import route_table
 from authz_middleware.dialects import DIALECTS, Dialect
 from authz_middleware.errors import ANSWERS, Code
+from authz_middleware.policy.core import GrantTerm
 from authz_middleware.testing import LocalIssuer, SigningKey, attack_suite
 from authz_middleware.testing.attacks.catalogue import ATTACKS, Aim
 from authz_middleware.testing.attacks.judge import find_fault
@@ -143,6 +144,12 @@ def test_of_several_issuers_the_one_that_is_named_is_attacked() -> None:
         failing(app)
 
 
+def test_metadata_that_anybody_may_read_is_no_fault() -> None:
+    app = Starlette(routes=[Route("/orders", orders)])
+    app.add_middleware(AuthzMiddleware, issuers=[acme()], resource="https://orders.acme.example/")
+    assert failing(app) == {}
+
+
 def test_a_role_is_not_had_by_a_claim_that_is_not_the_application_s() -> None:
     boss = requires(policy.role("boss") & "read:orders")(endpoint)
     app = starlette_app(acme(roles_claims="https://acme.example/roles"))
@@ -161,6 +168,51 @@ def test_whose_every_good_token_is_entitled_is_not_told_to_refuse_one() -> None:
     app = starlette_app(acme(permissions_claims="scp", dialects=["rfc9068_profile_authz"]))
     app.router.routes.append(Route("/star", requires("*")(endpoint)))
     assert failing(app) == {}
+
+
+@pytest.mark.parametrize("roles", ["boss", ["boss", "clerk"], {"all": ["boss"]}])
+def test_claims_that_every_good_token_has_here_entitle_it_by_right(roles: object) -> None:
+    app = starlette_app(acme(roles_claims="roles" if not isinstance(roles, dict) else ("roles", "all")))
+    app.router.routes.append(Route("/boss", requires(policy.role("boss"))(endpoint)))
+    assert failing(app, claims={"roles": roles if not isinstance(roles, str) else [roles], "said": roles}) == {}
+
+
+def _starts_with(term: GrantTerm, request: policy.AccessRequest) -> bool:
+    return any(value.startswith(term.value) for value in request.token.grants.effective)
+
+
+def _ignores_case(term: GrantTerm, request: policy.AccessRequest) -> bool:
+    return term.value.lower() in {value.lower() for value in request.token.grants.effective}
+
+
+def _ignores_delegation(term: GrantTerm, request: policy.AccessRequest) -> bool:
+    return term.value in request.token.grants.scopes | request.token.grants.permissions
+
+
+@pytest.mark.parametrize(
+    ("holds", "attack"),
+    [
+        (_starts_with, "lookalike-grants"),
+        (_ignores_case, "lookalike-grants"),
+        (_ignores_delegation, "delegated-without-scope"),
+        (lambda term, request: True, "no-grants"),
+    ],
+)
+def test_what_decides_is_not_asked_whom_it_may_let_in(
+    holds: Callable[[GrantTerm, policy.AccessRequest], bool], attack: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its mending, every mistake of the policies themselves passed."""
+    monkeypatch.setattr(GrantTerm, "holds", holds)
+    assert " 200 instead of " in failing(starlette_app())[attack]
+
+
+@pytest.mark.parametrize(
+    "stated", [policy.subject("auth0|someone else"), policy.claim("org_id", equals="org_1"), policy.role("boss")]
+)
+def test_routes_that_ask_for_no_grant_are_attacked(stated: policy.Policy) -> None:
+    app = Starlette(routes=[Route("/x", requires(stated)(endpoint))])
+    app.add_middleware(AuthzMiddleware, issuers=[acme(roles_claims="roles")])
+    assert failing(app) == {}  # and skipped is none
 
 
 def always(request: policy.AccessRequest) -> bool:
@@ -508,7 +560,7 @@ def test_an_attack_that_no_route_is_concerned_by_is_skipped_and_not_passed() -> 
 
 
 def test_an_application_without_the_middleware_is_an_error() -> None:
-    with pytest.raises(ConfigurationError, match="has no AuthzMiddleware"):
+    with pytest.raises(ConfigurationError, match=r"has no AuthzMiddleware; .*something hides it: .* as self\.app"):
         failing(Starlette(routes=[Route("/orders", orders)]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Annotated, assert_type
 
 import httpx
@@ -13,7 +13,8 @@ from starlette.endpoints import HTTPEndpoint, WebSocketEndpoint
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.routing import Mount, Route, Router, WebSocketRoute
+from starlette.types import ASGIApp
 
 from authz_middleware import (
     AccessToken,
@@ -34,7 +35,7 @@ from authz_middleware.fastapi import FASTAPI_DOCS
 from authz_middleware.keys import Fetched, KeySettings, StaticJWKS
 from authz_middleware.observe import RequestDecision
 from authz_middleware.policy import Policy
-from authz_middleware.testing import LocalIssuer, as_caller, trust
+from authz_middleware.testing import Attack, LocalIssuer, as_caller, attack_suite, trust
 
 # --- policies ---------------------------------------------------------------------------------------------------------
 
@@ -125,6 +126,10 @@ async def reads(request: Request, token: AccessToken) -> None:
     assert_type("read:orders" in token.grants, bool)
     assert_type([grant.value for grant in token.grants], list[str])
     assert_type(token.claims["sub"], object)
+
+
+def reads_in_a_thread(request: Request) -> None:
+    authorize(request, "read:orders")  # a sync handler has nothing to await with
 
 
 # --- FastAPI ----------------------------------------------------------------------------------------------------------
@@ -225,6 +230,8 @@ fastapi_app.add_middleware(
     warm_up="try",
 )
 admin = Starlette(routes=[Route("/", healthz)])
+assert_type(requires("admin")(admin), ASGIApp)
+assert_type(public(Router([Route("/", healthz)])), ASGIApp)
 starlette_app = Starlette(
     routes=[
         Route("/healthz", healthz),
@@ -261,3 +268,5 @@ def test_the_kit(issuer: LocalIssuer) -> None:
         assert_type(trusted, LocalIssuer)
     with as_caller(issuer.access_token(permissions=["read:orders"])):
         assert_type(listed(1), list[int])
+    attacks: Callable[[Attack], None] = attack_suite(starlette_app, issuer)
+    assert_type(attacks, Callable[[Attack], None])

@@ -45,6 +45,7 @@ requires("a") & requires("b")  # operator, reportOperatorIssue
 requires("a") | "b"  # operator, reportOperatorIssue
 requires("a").access = policy.scope("b")  # misc, reportAttributeAccessIssue
 requires("a")()  # call-overload, reportCallIssue
+requires("a")(Starlette()).routes  # attr-defined, reportFunctionMemberAccess
 authenticated()  # call-overload, reportCallIssue
 
 

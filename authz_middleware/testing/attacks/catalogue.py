@@ -245,6 +245,7 @@ GRANTS = (
     _entitled("openid-scopes", lambda forge: forge.granting(["openid", "profile", "email", "offline_access"])),
     _entitled("wildcards", lambda forge: forge.granting(["*", "*:*", ".*", "%", "admin", "all"])),
     _entitled("lookalike-grants", lambda forge: forge.granting_lookalikes()),
+    _entitled("delegated-without-scope", lambda forge: forge.delegated()),
     _entitled("grants-in-other-claims", lambda forge: forge.granting_elsewhere()),
 )
 

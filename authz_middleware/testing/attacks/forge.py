@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -93,7 +93,7 @@ class Forge:
 
     def granting(self, values: Iterable[str]) -> str:
         """Return a good token with these grants, in every claim the dialect has for them."""
-        values = list(values)
+        values = [value for value in values if value not in self.wanted]
         scope = " ".join(value for value in values if " " not in value)
         permissions = values if self.dialect.has_permissions else None
         grants = self.issuer.claims(self.dialect, scope=scope, permissions=permissions)
@@ -103,6 +103,13 @@ class Forge:
         """Return a good token with grants that are easily taken for those the route asks for."""
         alike = {other for value in self.wanted for other in _lookalikes(value)}
         return self.granting(sorted(alike - set(self.wanted)))
+
+    def delegated(self) -> str:
+        """Return a good token of a user who has the very rights, through a client that was delegated none of them."""
+        permissions = list(self.wanted) if self.dialect.has_permissions else None
+        grants = self.issuer.claims(self.dialect, permissions=permissions)
+        names = {path[0] for path in self.dialect.permissions_claims}
+        return self.token(act={"sub": "another service"}, **{name: grants[name] for name in names if name in grants})
 
     def granting_elsewhere(self) -> str:
         """Return a good token with the very grants the route asks for, in claims that mean nothing here."""
@@ -117,6 +124,10 @@ class Forge:
     def _claims_that_are_read(self) -> set[str]:
         table = self.dialect
         return self._granting_claims() | {path[0] for path in (*table.roles_claims, *table.tenant_claims)} | {*self.own}
+
+    def is_given(self, wanted: Iterable[str]) -> bool:
+        """Tell whether claims that every good token needs here name one of these grants."""
+        return not set(wanted).isdisjoint(_strings_in(self.own))
 
     # --- tokens somebody else signs -----------------------------------------------------------------------------------
 
@@ -217,3 +228,11 @@ def _lookalikes(value: str) -> tuple[str, ...]:
     fullwidth = "".join(chr(ord(char) + 0xFEE0) if char.isalpha() else char for char in value if char.isascii())
     stem = value.rpartition(":")[0]
     return (value.upper(), value[:-1], f"{value}s", f"{value}:all", f"{stem}:*", stem, f"{value}\t", fullwidth)
+
+
+def _strings_in(value: object) -> Iterator[str]:
+    """Yield every string in a claim, and every word of it."""
+    if isinstance(value, str):
+        yield from (value, *value.split(" "))
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from _strings_in(item)

@@ -46,7 +46,8 @@ def attack_suite(
     every route, WebSockets and mounted applications included, and must be refused with the right status and code. What
     is public may answer callers without credentials, and nobody else. The application is called directly: no server,
     no network; and where everything is refused, no handler runs. A route that one of your own functions may open to
-    such a token (`policy.check`) is not attacked with it.
+    such a token (`policy.check`) is not attacked with it; nor is one that asks for a grant which `claims` give, with
+    good tokens.
 
     Not tested: whether your policies are the right ones, and what your handlers check themselves.
 
@@ -158,7 +159,7 @@ class _Arsenal:
         if self._attack.aim is not Aim.GRANTS:
             is_served = self._attack.aim is Aim.CREDENTIALS and target.is_public
             return None if is_served else (await self._make(()))[0]
-        if not target.wanted:
+        if target.is_public or self._forge.is_given(target.wanted):
             return None
         attempt, tokens = await self._make(target.wanted)
         return None if any(target.may_admit(token) for token in tokens) else attempt

@@ -13,6 +13,7 @@ from starlette.types import Scope
 
 from ...audit import RouteEntry
 from ...errors import ConfigurationError
+from ...middleware import AuthzMiddleware
 from ...policy import AUTHENTICATED, Access, Kind, Policy, Public, TokenRequest
 from ...policy.core import GrantTerm
 from ...token import AccessToken
@@ -62,10 +63,16 @@ class Target:
         return tuple(dict.fromkeys(term.value for term in self.access.terms if isinstance(term, GrantTerm)))
 
     def may_admit(self, token: AccessToken) -> bool:
-        """Tell whether a token grants what the route asks for, if the application's own checks all say yes."""
+        """Tell whether a token gets in by what is no grant, if the application's own checks all say yes.
+
+        Grants are not asked for: an attack carries none of those wanted, and who asked would believe what is attacked.
+        """
         policy = self.access if isinstance(self.access, Policy) else AUTHENTICATED
-        checks = dict.fromkeys((term for term in policy.terms if term.kind is Kind.CHECK), True)
-        return policy.allows(TokenRequest(token, self.path_params), checks)
+        request = TokenRequest(token, self.path_params)
+        return any(
+            all(not isinstance(term, GrantTerm) and (term.kind is Kind.CHECK or term.holds(request)) for term in terms)
+            for terms in policy.alternatives
+        )
 
     def scope(self, base_url: str, attempt: Attempt) -> Scope:
         """Return the ASGI scope of an attempt on this target."""
@@ -81,6 +88,8 @@ def targets_of(entries: Iterable[RouteEntry], values: Mapping[str, object]) -> I
         ConfigurationError: no value is known that fits a parameter.
     """
     for entry in entries:
+        if isinstance(entry.route, AuthzMiddleware):
+            continue  # its metadata, which it serves to anybody, whatever the credentials
         path, params = _fill(_template_of(entry), values)
         host, slash, rest = path.partition("/")
         for kind, method in _requests(entry):
