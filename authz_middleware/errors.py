@@ -109,10 +109,12 @@ ANSWERS: Mapping[Code, Answer] = MappingProxyType(
         Code.PROOF_REQUIRED: _invalid("The access token is bound to a key whose proof this API cannot verify."),
         Code.REVOKED: _invalid("The access token has been revoked."),
         Code.INSUFFICIENT_SCOPE: Answer(
-            403, "insufficient_scope", "The access token does not carry the grants this route requires."
+            403, "insufficient_scope", "The access token does not meet the requirements of this route."
         ),
         Code.NO_POLICY: Answer(403, None, "This route states no access policy, so nobody may call it."),
-        Code.KEYS_UNAVAILABLE: Answer(503, None, "The keys that verify access tokens cannot be had; try again later."),
+        Code.KEYS_UNAVAILABLE: Answer(
+            503, None, "The keys that verify access tokens are unavailable; try again later."
+        ),
         Code.REVOCATION_UNKNOWN: Answer(
             503, None, "Whether the access token was revoked cannot be found out; try again later."
         ),

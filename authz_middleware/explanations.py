@@ -150,10 +150,10 @@ EXPLANATIONS: Mapping[Reason, Explanation] = MappingProxyType(
             "the route states no policy, so nobody may call it",
             "write @requires, @authenticated or @public below the route decorator",
         ),
-        Reason.KEY_SOURCE_FAILED: Explanation("the issuer's keys cannot be had: their source failed", _NOT_NOW),
-        Reason.NEVER_FETCHED: Explanation("the issuer's keys cannot be had", _NOT_NOW),
+        Reason.KEY_SOURCE_FAILED: Explanation("the issuer's keys are unavailable: their source failed", _NOT_NOW),
+        Reason.NEVER_FETCHED: Explanation("the issuer's keys are unavailable", _NOT_NOW),
         Reason.TOO_LONG_WITHOUT_CONTACT: Explanation(
-            "the issuer's keys are too old to be used, and new ones cannot be had", _NOT_NOW
+            "the issuer's keys are too old to be used, and new ones cannot be fetched", _NOT_NOW
         ),
         Reason.UNKNOWN_KEY_AND_FETCH_FAILED: Explanation(
             "the token's key is not known, and asking the issuer failed", _NOT_NOW

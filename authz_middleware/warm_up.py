@@ -31,4 +31,4 @@ async def fetch_keys(validator: AccessTokenValidator, warm_up: str) -> None:
     """
     missing = () if warm_up == "off" else await validator.warm_up()
     if missing and warm_up == "require":
-        raise StartFailed(f'the keys of {", ".join(missing)} cannot be had, and warm_up is "require"')
+        raise StartFailed(f'the keys of {", ".join(missing)} are unavailable, and warm_up is "require"')

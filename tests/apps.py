@@ -25,7 +25,7 @@ from authz_middleware.token import GrantRule, GrantSet
 
 FORBIDDEN = (
     'Bearer realm="api", error="insufficient_scope", '
-    'error_description="The access token does not carry the grants this route requires."'
+    'error_description="The access token does not meet the requirements of this route."'
 )
 PREFLIGHT = {"Origin": "https://page.test", "Access-Control-Request-Method": "GET"}
 

@@ -124,14 +124,14 @@ TABLE: dict[str, tuple[int, str, str | None, str]] = {
         403,
         "Forbidden",
         "insufficient_scope",
-        INVALID + "does not carry the grants this route requires.",
+        INVALID + "does not meet the requirements of this route.",
     ),
     "no_policy": (403, "Forbidden", None, "This route states no access policy, so nobody may call it."),
     "keys_unavailable": (
         503,
         "Service Unavailable",
         None,
-        "The keys that verify access tokens cannot be had; try again later.",
+        "The keys that verify access tokens are unavailable; try again later.",
     ),
     "revocation_unknown": (
         503,
@@ -202,7 +202,7 @@ def test_parameters_stand_in_one_order() -> None:
     challenge = challenger.challenge(InsufficientScope([["a", "b"]], ["a", "b"]))
     assert challenge == (
         'Bearer realm="orders", error="insufficient_scope", '
-        'error_description="The access token does not carry the grants this route requires.", scope="a b", '
+        'error_description="The access token does not meet the requirements of this route.", scope="a b", '
         'resource_metadata="https://api.test/.well-known/oauth-protected-resource"'
     )
 

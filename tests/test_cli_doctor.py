@@ -355,12 +355,12 @@ def test_a_key_for_an_algorithm_that_is_not_allowed_is_skipped() -> None:
         ([], "The key document holds no list of keys."),
         (b"{", "The key document is no strict JSON."),
         ({"keys": [RSA.jwk()] * 101}, "The key document holds too many keys."),
-        (404, "The keys cannot be had: it answers 404."),
+        (404, "The keys are unavailable: it answers 404."),
         (
             302,
-            "The keys cannot be had: it answers 302, a redirect, and those are not followed. Let it answer 200 there",
+            "The keys are unavailable: it answers 302, a redirect, and those are not followed. Let it answer 200 there",
         ),
-        (304, "The keys cannot be had: it answers that nothing has changed (304), which nobody has asked."),
+        (304, "The keys are unavailable: it answers that nothing has changed (304), which nobody has asked."),
     ],
 )
 def test_a_key_document_that_is_no_use(document: Any, words: str) -> None:

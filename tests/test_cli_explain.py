@@ -1229,7 +1229,8 @@ def test_an_issuer_that_cannot_be_reached_is_no_fault_of_the_token(explain: Expl
     assert shown.code == 1
     assert shown.err == ""  # nor what the package logs
     assert shown.out.startswith(
-        "CANNOT BE CHECKED (keys_unavailable). The issuer's keys cannot be had. About the issuer: it cannot be reached"
+        "CANNOT BE CHECKED (keys_unavailable). The issuer's keys are unavailable. "
+        "About the issuer: it cannot be reached"
     )
     assert "authz doctor" in shown.out
 

@@ -55,10 +55,10 @@ TABLE: dict[str, tuple[int, str | None, str]] = {
     "insufficient_scope": (
         403,
         "insufficient_scope",
-        "The access token does not carry the grants this route requires.",
+        "The access token does not meet the requirements of this route.",
     ),
     "no_policy": (403, None, "This route states no access policy, so nobody may call it."),
-    "keys_unavailable": (503, None, "The keys that verify access tokens cannot be had; try again later."),
+    "keys_unavailable": (503, None, "The keys that verify access tokens are unavailable; try again later."),
     "revocation_unknown": (503, None, "Whether the access token was revoked cannot be found out; try again later."),
 }
 

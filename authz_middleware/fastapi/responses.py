@@ -68,9 +68,9 @@ def forbidden(policy: Policy | None, schema: str) -> dict[str, object]:
 
 
 def unavailable(schema: str) -> dict[str, object]:
-    """Return the response while the issuer's keys cannot be had."""
+    """Return the response while the issuer's keys are unavailable."""
     refused = KeysUnavailable(Reason.NEVER_FETCHED, 1)
-    return _response("The keys that verify access tokens cannot be had; try again later.", schema, [refused], _RETRY)
+    return _response("The keys that verify access tokens are unavailable; try again later.", schema, [refused], _RETRY)
 
 
 def _response(

@@ -83,10 +83,10 @@ class JWKSEndpoint:
         self._is_configured = configured is not None
         self._read_at = -math.inf
         self._known_until = -math.inf
-        self._retry_at = -math.inf  # while metadata cannot be had
+        self._retry_at = -math.inf  # while metadata cannot be fetched
 
     async def locate(self) -> str:
-        """Return the endpoint. If the metadata cannot be had, that is the last known one.
+        """Return the endpoint. If the metadata cannot be fetched, that is the last known one.
 
         Raises:
             FetchFailed: there is none yet.

@@ -253,7 +253,7 @@ class LocalIssuer:
             more: see there.
 
         Raises:
-            ConfigurationError: no handler would ever get this token, or the keys cannot be had just now.
+            ConfigurationError: no handler would ever get this token, or the keys are unavailable just now.
         """
         table = table_of(dialect)
         token = self.token(

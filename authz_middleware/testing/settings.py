@@ -55,6 +55,6 @@ def read_at_once(token: str, trusted: TrustedIssuer, clock: Callable[[], float])
 
 def _without_keys() -> ConfigurationError:
     return ConfigurationError(
-        "access_token: the keys of this issuer cannot be had just now, so no handler gets a token; "
+        "access_token: the keys of this issuer are unavailable just now, so no handler gets a token; "
         "call issuer.recover() first, or make the token before"
     )

@@ -405,7 +405,7 @@ def test_a_start_that_requires_keys_fails_without_them() -> None:
     network = Network()
     network.fail()
     with (
-        pytest.raises(RuntimeError, match=rf'the keys of {ISSUER} cannot be had, and warm_up is "require"'),
+        pytest.raises(RuntimeError, match=rf'the keys of {ISSUER} are unavailable, and warm_up is "require"'),
         TestClient(application(network, "require")),
     ):
         raise AssertionError("started")

@@ -349,7 +349,7 @@ def test_without_keys_the_start_fails_only_where_they_are_required() -> None:
     start(source, warm_up="try")
     assert source.calls == ["warm_up", "served", "aclose"]
     source = Counted(is_ready=False)
-    with pytest.raises(RuntimeError, match=r"the keys of https://issuer\.test/ cannot be had"):
+    with pytest.raises(RuntimeError, match=r"the keys of https://issuer\.test/ are unavailable"):
         start(source, warm_up="require")
     assert source.calls == ["warm_up", "aclose"]
 

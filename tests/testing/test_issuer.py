@@ -486,7 +486,7 @@ def test_while_the_keys_cannot_be_had_no_handler_gets_a_token(what: str) -> None
     getattr(issuer, what)()
     asks: list[Callable[[], AccessToken]] = [issuer.access_token, lambda: asyncio.run(handler())]
     for ask in asks:
-        with pytest.raises(ConfigurationError, match=r"cannot be had just now, .*; call issuer\.recover\(\) first"):
+        with pytest.raises(ConfigurationError, match=r"are unavailable just now, .*; call issuer\.recover\(\) first"):
             ask()
     assert not issuer._live_keys._waiting
     issuer.recover()

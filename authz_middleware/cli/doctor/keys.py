@@ -38,7 +38,7 @@ async def check_keys(trusted: TrustedIssuer, uri: str, answers: Answers) -> tupl
 
 
 def _on_failure(look: Look) -> Finding:
-    what = f"The keys cannot be had: {look.fault}."
+    what = f"The keys are unavailable: {look.fault}."
     if look.status is None:
         return problem(TOPIC, what, "Correct the address, or let this machine ask it.", Where.MACHINE)
     return problem(TOPIC, what, "Let it answer 200 there, with its keys.", Where.SERVER)

@@ -38,7 +38,7 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     UNAVAILABLE = "unavailable"
-    """It cannot be said: the issuer's keys cannot be had."""
+    """It cannot be said: the issuer's keys are unavailable."""
     UNVERIFIED = "unverified"
     """Nobody was named to trust, so nothing was checked but its form."""
 
