@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import final
 
 from ..errors import ConfigurationError
-from .claims import PathParam, is_yet_unknown, operand_in
+from .claims import PathParam, operand_in
 from .core import Kind, Policy, Term
 from .kinds import issuer_words
 from .request import AccessRequest
@@ -46,10 +46,6 @@ class IdentityTerm(Term):
         actual = {Kind.SUBJECT: token.subject, Kind.CLIENT: token.client_id}.get(self.kind, token.tenant)
         wanted = operand_in(request, self.operand)
         return isinstance(wanted, str) and actual == wanted and self.is_about(request)
-
-    def may_yet_hold(self, request: AccessRequest) -> bool:
-        """Tell whether it is compared with a path parameter that is not known yet, as at a mount around the route."""
-        return is_yet_unknown(self.operand, request) and self.is_about(request)
 
 
 @final

@@ -63,10 +63,6 @@ class CheckTerm(Term):
         """Tell that nothing was found out: nobody has run the function."""
         return False
 
-    def may_yet_hold(self, request: AccessRequest) -> bool:  # noqa: ARG002 - the shape of every term
-        """Tell that it may: beside what is lacking it was not asked."""
-        return True
-
 
 def check(function: CheckFunction, *, seconds: float = DEFAULT_SECONDS) -> Policy:
     """Require a function of the application's own to return True: an ownership query, a policy engine.

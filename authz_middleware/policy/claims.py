@@ -106,10 +106,6 @@ class ClaimTerm(Term):
             return isinstance(value, tuple | list) and any(_equal_as_json(item, operand) for item in value)
         return _equal_as_json(value, operand)
 
-    def may_yet_hold(self, request: AccessRequest) -> bool:
-        """Tell whether it is compared with a path parameter that is not known yet, as at a mount around the route."""
-        return is_yet_unknown(self.operand, request) and self.is_about(request)
-
 
 def path_param(name: str) -> PathParam:
     """Return the value of a path parameter, to compare with: `claim("org_id", equals=path_param("org"))`.

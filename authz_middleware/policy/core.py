@@ -145,10 +145,6 @@ class Term(Policy):
         """Tell whether a request meets this term."""
         ...
 
-    def may_yet_hold(self, request: AccessRequest) -> bool:  # noqa: ARG002 - most terms ask what the token says
-        """Tell whether the request, as far as it is known, does not decide this yet."""
-        return False
-
     def is_about(self, request: AccessRequest) -> bool:
         """Tell whether the token's issuer is the one this term is about."""
         token = request.token

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..token import OIDC_SCOPES, AccessToken, Source
+from ..token import Source
 from .access import Access
 from .alternatives import MAX_ALTERNATIVES
 from .core import GRANT_KINDS, NOTHING_CHECKED, Answers, Kind, Policy, Term, as_policy
@@ -62,7 +62,7 @@ def conclude(policy: Policy, request: AccessRequest, checked: Answers = NOTHING_
     """Decide with what checks are known to answer. None is run."""
     held = tuple(term for term in policy.terms if checked.get(term) or term.holds(request))
     lacking = min((_lacking(terms, held) for terms in policy.alternatives), key=len)
-    required, wanted = suggest(policy, request, held, checked)
+    required, wanted = suggest(policy, held)
     allowed = not lacking
     return Decision(
         allowed=allowed,
@@ -89,47 +89,18 @@ def requestable(accesses: Iterable[Access]) -> frozenset[str]:
     return frozenset(name for policy in policies for terms in policy.alternatives for name in _scopes(terms))
 
 
-def suggest(
-    policy: Policy,
-    request: AccessRequest | None = None,
-    held: Iterable[Term] = (),
-    checked: Answers = NOTHING_CHECKED,
-) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+def suggest(policy: Policy, held: Iterable[Term] = ()) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     """Return what would do, as lists of grant names, 64 at most, and the names a client can usefully request.
 
-    The latter are those of the alternative that lacks fewest terms, the first on ties, among those that requesting
-    scopes can complete: where a role is missing too, or a scope is there already and does not do, no request helps.
-    All its names, since the next token is asked for in place of this one. Only grants are named: roles, claims and the
-    like no client can request. `held` are the terms that `request` meets; None: an anonymous one, who may yet meet any.
-    What was `checked` and does not hold, does not.
+    The latter are those of the alternative that lacks fewest terms, the first on ties, among those that lack one a
+    client can request, given the terms that are `held`. All its names, since the next token is asked for in place of
+    this one. Only grants are named: roles, claims and the like no client can request.
     """
     held = frozenset(held)
-    completable = [terms for terms in policy.alternatives if _can_be_completed(terms, request, held, checked)]
-    nearest = min(completable, key=lambda terms: len(_lacking(terms, held)), default=())
+    wanting = [terms for terms in policy.alternatives if _scopes(_lacking(terms, held))]
+    nearest = min(wanting, key=lambda terms: len(_lacking(terms, held)), default=())
     required = tuple(dict.fromkeys(names for names in map(_names, policy.alternatives) if names))
     return required[:MAX_ALTERNATIVES], _scopes(nearest)
-
-
-def _can_be_completed(
-    terms: tuple[Term, ...], request: AccessRequest | None, held: frozenset[Term], checked: Answers
-) -> bool:
-    """Tell whether a token with more scopes, all else the same, could meet these terms."""
-    if request is None:
-        return bool(_scopes(terms))
-    lacking = _lacking(terms, held)
-    return any(term.kind in GRANT_KINDS for term in lacking) and all(
-        _can_be_requested(term, request.token)
-        if term.kind in GRANT_KINDS
-        else term not in checked and term.may_yet_hold(request)
-        for term in lacking
-    )
-
-
-def _can_be_requested(term: Term, token: AccessToken) -> bool:
-    """Tell whether requesting a value could help: it is not in scope already, and would count there."""
-    if not is_scope_token(term.value) or term.value in token.grants.scopes:
-        return False
-    return term.value in OIDC_SCOPES or (token.trust.may_grant(term.value) and not token.grants.is_void)
 
 
 def _lacking(terms: tuple[Term, ...], held: Iterable[Term]) -> tuple[Term, ...]:
