@@ -6,7 +6,7 @@
   `append="app.py"` adds it to the end of that file, and ```` ```diff title="app.py" ```` changes lines of it.
 * ```` ```console ```` holds commands after `$ ` and what they print; `console.py` knows the programs.
 * `…` in what is shown stands for anything within a line, and alone on a line for any number of lines.
-* A block whose first line is `# not run: …` is compiled if it is Python, and nothing more. One that begins with
+* A block that says `not-run="why"` is compiled if it is Python, and nothing more. One that begins with
   `# needs: NAME` runs where that distribution is installed, and is compiled where it is not.
 """
 
@@ -27,9 +27,8 @@ from unittest import mock
 from .console import Console, forget_modules
 from .printed import Printed, check_shown
 
-__all__ = ["NEEDS", "NOT_RUN", "Block", "blocks_of", "run_page"]
+__all__ = ["NEEDS", "Block", "blocks_of", "run_page"]
 
-NOT_RUN = "# not run: "
 NEEDS = "# needs: "
 OUTPUT = {"text", "json"}
 _FENCE = re.compile(r"^(?P<fence>`{3,})(?P<info>[^`\n]*)\n(?P<code>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL)
@@ -46,6 +45,7 @@ class Block:
     code: str
     line: int
     lead: str
+    may_run: bool = True
 
     @property
     def place(self) -> str:
@@ -55,7 +55,7 @@ class Block:
     @property
     def is_run(self) -> bool:
         """Whether it runs here: it is not marked, and what it needs is installed."""
-        if self.code.startswith(NOT_RUN):
+        if not self.may_run:
             return False
         return not self.code.startswith(NEEDS) or _is_installed(self.code.partition("\n")[0].removeprefix(NEEDS))
 
@@ -72,13 +72,14 @@ def blocks_of(page: Path) -> list[Block]:
 
 def _block(page: Path, text: str, match: re.Match[str]) -> Block:
     language, _, rest = match["info"].strip().partition(" ")
-    attribute = re.fullmatch(r'(title|append)="([^"]+)"', rest.strip())
+    attribute = re.fullmatch(r'(title|append|not-run)="([^"]+)"', rest.strip())
     if rest and attribute is None:
         raise AssertionError(f'{page.name}: a fence says {match["info"]!r}; write python title="app.py"')
-    title, appends = (attribute[2], attribute[1] == "append") if attribute else (None, False)
+    kind, value = (attribute[1], attribute[2]) if attribute else ("", "")
+    title = value if kind in {"title", "append"} else None
     line = text.count("\n", 0, match.start("code")) + 1
     lead = text[: match.start()].strip().rpartition("\n\n")[2]
-    return Block(page, language, title, appends, match["code"], line, lead)
+    return Block(page, language, title, kind == "append", match["code"], line, lead, may_run=kind != "not-run")
 
 
 def _is_installed(name: str) -> bool:
@@ -159,7 +160,7 @@ class _Story:
         elif block.language == "console":
             self._run_console(block)
         else:
-            raise AssertionError(f"{block.place}: nobody runs {block.language or 'this'}; begin it with {NOT_RUN!r}")
+            raise AssertionError(f"{block.place}: nobody runs {block.language or 'this'}; say not-run")
 
     def settle(self) -> None:
         """Refuse to go on while something printed is not shown."""

@@ -1566,6 +1566,20 @@ WHY_NOT = conclude(policy.any_of("delete:orders"), TokenRequest(accepted_token(p
 AT_NOW = ("--app=main:app", f"--now={NOW}")
 
 
+@pytest.mark.parametrize("kid", ["first", "another"])
+def test_a_token_of_another_process_and_its_local_issuer(kid: str, project: Project, explain: ExplainCommand) -> None:
+    project("""
+        from authz_middleware.testing import LocalIssuer, SigningKey
+        issuer = LocalIssuer("https://issuer.test/", "https://api.test/", key=SigningKey(kid="first"))
+        trusted = issuer.trusted(first_party_clients=["first-party-app"], dialects=["access_token_authz"])
+        app = guarded(routes[:1], [trusted])
+    """)
+    shown = explain(ISSUER.sign(ISSUER.claims(), key=SigningKey(kid=kid)), *AT_NOW)
+    assert shown.code == 1
+    assert "has new keys in each process; sign a token in this process" in joined(shown.out)
+    assert "damaged" not in shown.out
+
+
 def test_which_routes_a_token_reaches(project: Project, explain: ExplainCommand) -> None:
     project("app = guarded()")
     shown = explain(TOKEN, *AT_NOW)

@@ -12,7 +12,7 @@ from authz_middleware import AuthzMiddleware, TrustedIssuer
 from authz_middleware.errors import ANSWERS
 
 from . import reference
-from .pages import NEEDS, NOT_RUN, blocks_of, run_page
+from .pages import NEEDS, blocks_of, run_page
 from .printed import is_like
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +85,7 @@ def test_a_page_says_where_its_files_go(page: Path) -> None:
 
 
 def test_few_blocks_are_not_run() -> None:
-    marked = [name_of(page) for page in STORIES for block in blocks_of(page) if block.code.startswith(NOT_RUN)]
+    marked = [name_of(page) for page in STORIES for block in blocks_of(page) if not block.may_run]
     assert marked == ["README.md", "docs/tutorial.md"]  # what they install needs the network
 
 
@@ -148,7 +148,7 @@ def write(folder: Path, *blocks: str) -> Path:
         ["console\n$ TOKEN=eyJ…"],
         ['python title="hello.py"\nprint("hello")', "console\n$ python hello.py"],
         ['python title="test_x.py"\ndef test_x(): assert 0', "console\n$ python -m pytest -q\n…"],
-        ["python\n# not run: it is broken\ndef"],
+        ['python not-run="it is broken"\ndef'],
     ],
     ids=lambda blocks: blocks[-1].replace("\n", " "),
 )
@@ -188,7 +188,7 @@ def test_a_page_that_does_not_lie_passes(tmp_path: Path) -> None:
         "console\n$ uvicorn app:app\n…\n$ WORD=star…",
         "console\n$ curl -i localhost:8000/$WORD\nHTTP/1.1 404 Not Found\n…\n\nNot Found",
         "console\n$ authz --version > version.txt\n$ authz nonsense\n…\n$ echo $?\n2",
-        "python\n# not run: it would fail\nraise SystemExit",
+        'python not-run="it would fail"\nraise SystemExit',
         "python\n# needs: no-such-distribution\nraise SystemExit",
         "text\nnot compared either",
     )

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .._jose import VerificationKey
-from ..errors import ConfigurationError, InvalidToken, KeysUnavailable, Reason
+from ..errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason
 from .flights import NoEventLoop
 from .remote import RemoteJWKS
 from .source import KeySource, SecretKey, StaticJWKS
@@ -97,13 +97,16 @@ class GuardedSource:
         if self._warm_up is None:
             return self.status().is_usable
         try:
-            return await (self._warm_up() if self._is_ours else _within(SECONDS, self._warm_up)) is True
+            has_keys = await (self._warm_up() if self._is_ours else _within(SECONDS, self._warm_up))
         except ConfigurationError:
             raise
         except BaseException as error:  # noqa: BLE001 - the others shall be readied all the same
             _check_not_ours(error)
             _log.warning("the key source failed to warm up with %s", _name(error))
             return False
+        if not isinstance(has_keys, bool):
+            _log.warning("warm_up of the key source returned a %s; it returns whether there are keys", _name(has_keys))
+        return has_keys is True
 
     async def aclose(self) -> None:
         """End what is under way on this event loop."""
@@ -125,21 +128,23 @@ class GuardedSource:
 
 
 class _NoKey(Exception):
-    """What came back is no key of the algorithm."""
+    """What came back is no key."""
 
     def __init__(self, returned: object) -> None:
-        self.says = f"returned no VerificationKey for the algorithm, but a {type(returned).__name__}"
+        self.says = f"returned no VerificationKey, but a {type(returned).__name__}"
         super().__init__()
 
 
 def _checked(key: object, algorithm: str) -> VerificationKey:
-    if not isinstance(key, VerificationKey) or key.algorithm != algorithm:
+    if not isinstance(key, VerificationKey):
         raise _NoKey(key)
+    if key.algorithm != algorithm:  # the caller has named it: no fault of the source's
+        raise InvalidToken(Code.UNKNOWN_KEY, Reason.KEY_NOT_PUBLISHED)
     return key
 
 
-def _name(error: BaseException) -> str:
-    return type(error).__name__
+def _name(value: object) -> str:
+    return type(value).__name__
 
 
 def _method(source: KeySource, name: str) -> Callable[[], Any] | None:

@@ -64,7 +64,6 @@ class Odd(BaseException):
         KeysUnavailable(Reason.NEVER_FETCHED, "5\r\nx: y"),  # type: ignore[arg-type]
         KeysUnavailable(Reason.NEVER_FETCHED, True), KeysUnavailable(Reason.NEVER_FETCHED, -1),
         KeysUnavailable(Reason.NEVER_FETCHED, 10**9), None, "secret", VerificationKey,
-        VerificationKey.from_jwk(SigningKey("EdDSA").jwk()),
     ],
     ids=repr,
 )  # fmt: skip
@@ -73,6 +72,14 @@ async def test_whatever_is_no_key_is_an_outage(outcome: Any, caplog: pytest.LogC
     source = GuardedSource(Own(outcome))
     assert await refusal(source, "old") == FAILED
     assert "secret" not in caplog.text
+
+
+@in_loop
+async def test_a_key_of_another_algorithm_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever sends a token names its algorithm: that makes no outage, and no line in the log."""
+    other = VerificationKey.from_jwk(SigningKey("EdDSA").jwk())
+    assert await refusal(GuardedSource(Own(other)), "old") == UNKNOWN
+    assert not caplog.messages
 
 
 @pytest.mark.parametrize("retry_after", [0, 7, 86_400])
@@ -129,7 +136,7 @@ async def test_an_outage_is_logged_once_and_its_end_once(caplog: pytest.LogCaptu
     assert caplog.messages == [
         "the key source failed with OSError",
         "the key source Own works again",
-        "the key source returned no VerificationKey for the algorithm, but a str",
+        "the key source returned no VerificationKey, but a str",
     ]
 
 
@@ -335,3 +342,17 @@ async def test_a_token_is_not_remembered_under_a_key_that_changed_under_its_id()
     own.outcome = VerificationKey.from_jwk({**NEW.jwk(), "kid": issuer.key.kid})
     with pytest.raises(InvalidToken):
         await validator.validate(token)
+
+
+@pytest.mark.parametrize("returned", [None, "yes", 1])
+@in_loop
+async def test_a_warm_up_that_does_not_say_whether_there_are_keys_has_none(
+    returned: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def warm_up() -> object:
+        return returned
+
+    own: Any = Own()
+    own.warm_up = warm_up
+    assert await GuardedSource(own).warm_up() is False
+    assert "it returns whether there are keys" in caplog.text

@@ -7,7 +7,7 @@ whoever holds the token already, never to a client and never in a log.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ...dialects import Dialect
@@ -46,8 +46,18 @@ def change_of(case: Case) -> str:
     return _sentence(_explained(case).change)
 
 
+_NEW_KEYS = (
+    "the application trusts a LocalIssuer, which has new keys in each process; sign a token in this process, or give "
+    "it a fixed key="
+)
+
+
 def _explained(case: Case) -> Explanation:
-    return explanation_of(case.refused.reason, _claim_of(case))
+    explanation = explanation_of(case.refused.reason, _claim_of(case))
+    is_signed_elsewhere = case.refused.reason in {Reason.SIGNATURE_INVALID, Reason.KEY_NOT_PUBLISHED}
+    if is_signed_elsewhere and case.trusted is not None and case.trusted.is_local:
+        return replace(explanation, change=_NEW_KEYS)
+    return explanation
 
 
 def _sentence(text: str) -> str:
