@@ -396,6 +396,8 @@ def test_a_convertor_of_the_application_s_own_is_asked_what_fits() -> None:
     ):
         failing(app)
     assert failing(app, path_values={"year": 1999}) == {}
+    with pytest.raises(ConfigurationError, match="no route has a parameter 'years'"):
+        failing(app, path_values={"year": 1999, "years": 1})
 
 
 def test_a_value_is_used_where_it_fits() -> None:

@@ -107,8 +107,16 @@ class _Battle:
 
     @cached_property
     def targets(self) -> tuple[Target, ...]:
-        """The application's routes, listed when the first attack begins: some may be declared after the test."""
-        return tuple(targets_of(route_table(self.app, sources=False).entries, self.path_values))
+        """The application's routes, listed when the first attack begins: some may be declared after the test.
+
+        Raises:
+            ConfigurationError: a path parameter has no value, or one that is given a value is nowhere.
+        """
+        targets = tuple(targets_of(route_table(self.app, sources=False).entries, self.path_values))
+        unknown = set(self.path_values).difference(*(target.path_params for target in targets))
+        if unknown:
+            raise ConfigurationError(f"attack_suite: path_values: no route has a parameter {min(unknown)!r}")
+        return targets
 
     async def _storm(self, attack: Attack) -> tuple[int, list[str]]:
         """Send one attack to every target it concerns; return how many, and what was wrong with the answers."""
