@@ -27,11 +27,11 @@ class TokenBucket:
         self._changing = new_lock()
 
     def take(self, now: float, leave: int = 0) -> bool:
-        """Take a token if that leaves so many."""
+        """Take a token if that leaves so many, as far as the bucket holds more than one."""
         with self._changing:
             self._level = min(self._burst, self._level + max(0.0, now - self._filled_at) / self._interval)
             self._filled_at = now
-            if self._level < 1 + leave:
+            if self._level < 1 + min(leave, self._burst - 1):
                 return False
             self._level -= 1
             return True

@@ -19,7 +19,7 @@ __all__ = ["Attempt", "attempt"]
 TICK = 1.0
 """Seconds after which it is looked whether the event loop still runs."""
 STANDSTILL = 1.0
-"""Seconds that a loop which is only busy may be late by then, all together."""
+"""Seconds that a loop which is only busy may be late by then."""
 GRACE = 1.0
 """Seconds that a fetch which is ended has for closing what it opened. One that goes on even so is left to itself."""
 
@@ -41,19 +41,19 @@ async def attempt(work: Coroutine[Any, Any, T], seconds: float, clock: Callable[
     the time allowed: on a busy loop it may be late, and is welcome.
     """
     loop = asyncio.get_running_loop()
-    began, deadline, stood_still = clock(), loop.time() + seconds, 0.0
+    began, deadline, stood_still = clock(), loop.time() + seconds, False
     task = loop.create_task(work)
     try:
         while not task.done() and (left := deadline - loop.time()) > 0:
             ticked, pause = clock(), min(TICK, left)
             await asyncio.wait({task}, timeout=pause)
-            stood_still += max(0.0, clock() - ticked - pause)
+            stood_still |= clock() - ticked - pause > STANDSTILL
     finally:
         await _end(task)
     took = clock() - began
     outcome = _outcome(task)
     is_failure = isinstance(outcome, FetchFailed)
-    return Attempt(outcome, stood_still <= STANDSTILL if is_failure else took <= 2 * seconds)
+    return Attempt(outcome, not stood_still if is_failure else took <= 2 * seconds)
 
 
 async def _end(task: asyncio.Task[T]) -> None:

@@ -57,6 +57,24 @@ async def test_a_failure_while_the_loop_stood_still_is_none(seconds: float, fetc
     assert world.source.status().next_refresh == 1  # one failure is recorded, the latest
 
 
+@in_virtual_time
+async def test_a_failure_on_a_loop_that_is_only_busy_counts() -> None:
+    """However long the fetch may take: what adds up in all that time is no standstill."""
+    world = World(OLD, settings=KeySettings(fetch_seconds=20))
+    await world.get()
+
+    async def late(url: str, headers: Mapping[str, str]) -> Fetched:
+        while True:
+            await asyncio.sleep(1)
+            world.clock.now += 1.9
+
+    world.source._fetch = late
+    assert await refusal(world.source, "new") == CANNOT_SAY
+    assert passed() == 20
+    assert world.source.status().last_error == "timeout"
+    await world.source.aclose()
+
+
 @pytest.mark.parametrize(("seconds", "fetches"), [(10, 1), (10.5, 2)])
 @in_loop
 async def test_an_answer_from_before_the_loop_stood_still_is_none(seconds: float, fetches: int) -> None:
@@ -175,7 +193,7 @@ async def test_nobody_waits_for_ever_while_the_loop_stands_still_again_and_again
     async def halting(url: str, headers: Mapping[str, str]) -> Fetched:
         while True:
             await asyncio.sleep(1)
-            world.clock.now += 1.5
+            world.clock.now += 2.5
 
     assert (await world.get()).kid == "old"
     world.source._fetch = halting

@@ -657,6 +657,17 @@ async def test_the_bucket_survives_a_clock_that_goes_backwards() -> None:
 
 
 @in_loop
+async def test_a_bucket_of_one_looks_again_for_a_key_that_was_not_there_yet() -> None:
+    world = World(OLD, settings=KeySettings(unknown_key_burst=1))
+    world.network.publish(OLD, cache_control="max-age=3600")
+    await world.get()
+    assert await refusal(world.source, "new") == UNKNOWN
+    world.network.publish(OLD, NEW, cache_control="max-age=3600")
+    world.clock.now += 15
+    assert (await world.get("new")).kid == "new"
+
+
+@in_loop
 async def test_an_absent_key_is_remembered_until_the_next_document() -> None:
     world = World()
     world.network.publish(OLD, etag='"one"', cache_control="max-age=3600")
