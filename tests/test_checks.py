@@ -246,8 +246,13 @@ def test_that_something_it_waited_for_was_cancelled_refuses(lines: Lines) -> Non
         other.cancel()
         return await other
 
+    def runs(request: policy.AccessRequest) -> bool:
+        return asyncio.run(waits(request))
+
     assert not is_met(check(waits))
     assert set(lines.at(logging.WARNING)) == {f"check {__name__}:{waits.__qualname__} failed with CancelledError"}
+    assert not is_met(check(runs))
+    assert not is_met_now(check(runs))
 
 
 def test_the_end_of_the_request_passes_through() -> None:

@@ -296,7 +296,7 @@ def test_equal_policies_are_equal_and_hash_alike() -> None:
 @pytest.mark.parametrize("subject", [scope("a") & role("b"), scope("a") | role("b"), AUTHENTICATED])
 def test_nobody_can_say_that_a_policy_is_met_by_something_else(subject: Any) -> None:
     for name, value in {"alternatives": ((),), "has_checks": True, "asks_request": True}.items():
-        with pytest.raises(ValueError, match="init=False"):
+        with pytest.raises((ValueError, TypeError), match="init=False"):  # which one, depends on the Python
             dataclasses.replace(subject, **{name: value})
     with pytest.raises(TypeError):
         AllOf((scope("a"),), ((),))  # type: ignore[call-arg]
@@ -374,11 +374,11 @@ def test_what_is_no_string_is_an_error(make: type, says: str, value: object) -> 
 
 def test_a_policy_is_no_decorator_and_no_dependency() -> None:
     manager: Any = role("manager")
-    with pytest.raises(ConfigurationError, match=r"no decorator; write @requires\(role\('manager'\)\)$"):
+    with pytest.raises(ConfigurationError, match=r"no decorator; write @requires\(…\)$"):
         manager(test_a_policy_is_no_decorator_and_no_dependency)
-    with pytest.raises(ConfigurationError, match=r"no dependency; write Security\(requires\(role\('manager'\)\)\)$"):
+    with pytest.raises(ConfigurationError, match=r"no dependency; write Security\(requires\(…\)\)$"):
         inspect.signature(manager)
-    with pytest.raises(ConfigurationError, match=r"write Security\(requires\(role\('manager'\)\)\)$"):
+    with pytest.raises(ConfigurationError, match=r"write Security\(requires\(…\)\)$"):
         FastAPI().get("/")(lambda token=Security(manager): token)  # noqa: B008 - as FastAPI is written
 
 
@@ -386,6 +386,13 @@ def test_a_policy_is_no_decorator_and_no_dependency() -> None:
 def test_a_function_in_place_of_what_is_required_is_an_error(make: Any) -> None:
     with pytest.raises(ConfigurationError, match=r'was given a function; write [\w.]+\("read:orders"\)'):
         make(test_a_policy_is_no_decorator_and_no_dependency)
+
+
+@pytest.mark.parametrize("make", [requires, any_of])
+@pytest.mark.parametrize("value", ["openid profile", "read:a openid"])
+def test_of_several_names_those_that_grant_nothing_are_not_advised(make: Any, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"leave out what grants nothing on an API \(openid"):
+        make(value)
 
 
 @pytest.mark.parametrize("value", [True, False])

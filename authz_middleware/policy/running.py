@@ -105,7 +105,7 @@ def _run_now(check: CheckTerm, request: AccessRequest) -> bool | None:
     try:
         threading.Thread(target=context.run, args=(_call_for, asked, check, request), daemon=True).start()
         answer = asked.result(check.seconds)
-    except Exception as error:  # noqa: BLE001 - as above
+    except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - as above
         return _failed(check, error)
     if inspect.isawaitable(answer):
         _close(answer)

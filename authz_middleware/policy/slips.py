@@ -21,19 +21,19 @@ class PlainValue:
     def __bool__(self) -> NoReturn:
         raise ConfigurationError(
             f"{self!r}: `and`, `or` and `not` do not compose policies; write & or |. As a dependency, write "
-            f"Security(requires({self!r}))"
+            "Security(requires(…))"
         )
 
     if not TYPE_CHECKING:  # pragma: no branch - for them a policy is not callable, which the messages say, too
 
         def __call__(self, *_: object, **__: object) -> NoReturn:
             """Refuse to decorate anything: a policy is a value."""
-            raise ConfigurationError(f"{self!r} is a policy, no decorator; write @requires({self!r})")
+            raise ConfigurationError(f"{self!r} is a policy, no decorator; write @requires(…)")
 
         @property
         def __signature__(self) -> NoReturn:
             """Refuse to be a dependency by itself."""
-            raise ConfigurationError(f"{self!r} is a policy, no dependency; write Security(requires({self!r}))")
+            raise ConfigurationError(f"{self!r} is a policy, no dependency; write Security(requires(…))")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: object) -> NoReturn:
@@ -75,6 +75,12 @@ def check_grant(kind: Kind, value: object, name: str) -> str:
         raise ConfigurationError(_no_string(value, name))
     if not value.strip():
         raise ConfigurationError(f"{name} was given an empty string; write {_with_one(name)}")
+    identity = [word for word in value.split() if word in OIDC_SCOPES] if kind is not Kind.SCOPE else []
+    if " " in value and identity and kind is Kind.GRANT:
+        raise ConfigurationError(
+            f"{name} was given several names in one string, {value!r}; leave out what grants nothing on an API "
+            f"({', '.join(identity)}), and write each of the others as a string of its own"
+        )
     if " " in value and (kind in {Kind.GRANT, Kind.SCOPE} or name == "requires_permissions"):
         raise ConfigurationError(
             f"{name} was given several names in one string, {value!r}; write "
