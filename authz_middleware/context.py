@@ -42,6 +42,7 @@ class RequestContext:
     Attributes:
         token: the validated token; None for an anonymous caller.
         challenger: how this application words refusals.
+        map_new_routes: guards routes that have changed while this request was under way.
         started: whether the response has begun, after which no refusal can be sent.
         refusal: the latest refusal raised for this request.
         owing: the decisions a handler has asked for and not had yet.
@@ -60,6 +61,7 @@ class RequestContext:
         "_scopes",
         "_undecorated",
         "challenger",
+        "map_new_routes",
         "owing",
         "refusal",
         "started",
@@ -75,9 +77,11 @@ class RequestContext:
         public_path: str | None = None,
         observation: Observation | None = None,
         has_expired: Callable[[], bool] = lambda: False,
+        map_new_routes: Callable[[], None] = lambda: None,
     ) -> None:
         self.token = token
         self._has_expired = has_expired
+        self.map_new_routes = map_new_routes
         self.challenger = challenger
         self._granted = public_path is not None
         self._inner: RequestContext | None = None
@@ -157,7 +161,8 @@ class RequestContext:
     def _enforce(self, policy: Policy, scope: Scope | None, checked: Answers) -> None:
         self._grant(policy, scope, checked)
         self._granted = True
-        self._met.append((policy, self._asked_with(policy, scope)))
+        if not self._has_met(policy, scope):  # a WebSocket may ask for ever
+            self._met.append((policy, self._asked_with(policy, scope)))
 
     def authorize_now(self, policy: Policy, scope: Scope | None = None) -> None:
         """Grant what a handler asks for, or refuse. Not remembered: a connection may ask for ever, each time anew.

@@ -9,7 +9,6 @@ import asyncio
 import functools
 import inspect
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -20,6 +19,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._jose import DEFAULT_MAX_TOKEN_BYTES
+from ._locks import new_lock
 from .binding import bound, outer_context, refuse
 from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
 from .context import RequestContext
@@ -109,7 +109,7 @@ class AuthzMiddleware:
         self.undecorated: Access | None = None
         self._routes: RouteMap | None = None
         self._announced = False
-        self._mapping = threading.Lock()
+        self._mapping = new_lock()
         self.fault: ConfigurationError | None = None  # kept where it cannot be raised, and fails the start
         try:
             self.validator = AccessTokenValidator(
@@ -209,6 +209,7 @@ class AuthzMiddleware:
             public_path=public_path,
             observation=observation,
             has_expired=functools.partial(self.validator.has_expired, token),
+            map_new_routes=functools.partial(self._map_new_routes, scope),
         )
         app = self.app if route_map is not None else self._guarded_whole(scope)
         scope[VALIDATOR_KEY] = self.validator
@@ -273,6 +274,11 @@ class AuthzMiddleware:
                 self._routes = route_map
                 self._announce(route_map, scope)
         return route_map
+
+    def _map_new_routes(self, scope: Scope) -> None:
+        """Map routes that have changed while a request was under way."""
+        if self._routes is not None and self._routes.has_new_routes():
+            self._route_map(scope)
 
     def _find_router(self, scope: Scope) -> Router | None:
         router = find_router(self.app)

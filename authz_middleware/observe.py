@@ -14,12 +14,12 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ._locks import new_lock
 from .errors import Code, ConfigurationError, Reason
 from .explanations import explain_refusal
 from .policy import Access, Decision
@@ -95,7 +95,7 @@ class Observer:
             raise ConfigurationError("enforce is True, or False to report only what would be refused")
         self.enforce = enforce
         self.would_refuse: Counter[tuple[str, str | None]] = Counter()
-        self._counting = threading.Lock()  # sync handlers are refused in threads
+        self._counting = new_lock()  # sync handlers are refused in threads
         self._on_decision = on_decision
 
     @property

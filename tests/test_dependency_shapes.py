@@ -415,7 +415,7 @@ def test_a_route_that_handles_itself_is_served_by_itself_and_where_it_is_include
     expect_forbidden(asked.get("/in/route", headers=holding(issuer, "own")), "i", "own")
 
 
-def test_an_inclusion_that_is_not_known_yet_is_as_guarded_as_the_route(issuer: LocalIssuer) -> None:
+def test_an_inclusion_that_is_made_anew_is_guarded_before_it_serves(issuer: LocalIssuer) -> None:
     app, router = guarded(issuer), APIRouter(route_class=HandlingRoute)
     router.get("/route")(requires("own")(lambda: "ran"))
     app.include_router(router, prefix="/in", dependencies=[Security(requires("i"))])
@@ -434,7 +434,7 @@ def test_an_inclusion_that_is_not_known_yet_is_as_guarded_as_the_route(issuer: L
     app.user_middleware.append(Middleware(Adding))
     asked = client(app)
     expect_forbidden(asked.get("/in/route", headers=holding(issuer)), "i", "own")
-    expect_forbidden(asked.get("/in/route", headers=holding(issuer, "own")), "i")  # decided by its dependency
+    expect_forbidden(asked.get("/in/route", headers=holding(issuer, "own")), "i", "own")
     expect_ok(asked.get("/in/route", headers=holding(issuer, "own", "i")), '"ran"')
 
 

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, Router, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
@@ -300,6 +300,22 @@ def test_a_default_is_guarded_once() -> None:
     RouteMap.of(router)
     assert router.default is guarded
     assert guarded.app is default
+
+
+def test_what_a_router_requires_holds_for_its_default(issuer: LocalIssuer) -> None:
+    class Page:
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await PlainTextResponse("ran")(scope, receive, send)
+
+    for undecorated in ("refuse", "authenticated"):
+        for page, opens in ((requires("x")(Page()), {"x"}), (Page(), set())):
+            router = APIRouter(dependencies=[Security(requires("r"))], default=page)
+            app = starlette_app(issuer, Mount("/m", app=router), undecorated=undecorated)
+            is_closed = not opens and undecorated == "refuse"
+            for held in ({"x"}, {"r"}, {"x", "r"}):
+                is_open = not is_closed and {"r", *opens} <= held
+                asked = client(app).get("/m/nothing", headers=issuer.headers(permissions=sorted(held)))
+                assert asked.status_code == (200 if is_open else 403), (undecorated, opens, held)
 
 
 def test_the_routes_are_walked_once(issuer: LocalIssuer, tmp_path: Path) -> None:

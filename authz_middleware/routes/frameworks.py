@@ -21,6 +21,7 @@ __all__ = [
     "Around",
     "Dependency",
     "annotation_of",
+    "around_of",
     "dependencies_of",
     "fields_of",
     "find_router",
@@ -110,7 +111,7 @@ def flatten(router: Router) -> Iterator[tuple[Any, Around | None]]:
     In FastAPI an included route exists once per inclusion, in a context whose own `app` is the one that is served.
     That context is reachable by a private name only; this function is the one place that knows it.
     """
-    around = _around(_dependencies_in(router))
+    around = around_of(router)
     for route in router.routes:
         yield from _flatten(route, around)
 
@@ -219,6 +220,11 @@ def _dependencies_in(router: Router) -> Sequence[Any]:
     their_kind = getattr(sys.modules.get("fastapi.routing"), "APIRouter", ())
     depends: Sequence[Any] = getattr(router, "dependencies", ()) if isinstance(router, their_kind) else ()
     return depends
+
+
+def around_of(router: Router) -> Around | None:
+    """Return what a router depends on by itself."""
+    return _around(_dependencies_in(router))
 
 
 def _around(depends: Sequence[Any]) -> Around | None:

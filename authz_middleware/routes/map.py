@@ -16,13 +16,15 @@ from typing import Any
 from starlette.routing import BaseRoute, Host, Mount, Router
 from starlette.types import Scope
 
-from ..decorators import combine, decorated_too_late, stated_access
+from ..decorators import combine, decorated_too_late
 from ..errors import ConfigurationError
-from ..guard import Guard, HandleGuard, RouterGuard, Stated
+from ..guard import Guard, HandleGuard, RouterGuard
 from ..policy import Access, Policy, Public
 from ..policy.decision import suggest
+from .current import keep_current
 from .dependencies import dependency_faults
 from .frameworks import (
+    around_of,
     flatten,
     included_in,
     inclusion_of,
@@ -34,7 +36,7 @@ from .frameworks import (
     version_of,
 )
 from .nodes import Found, Node, find
-from .statements import add_up, guard_route, guard_whole, required_by
+from .statements import add_up, guard_default, guard_route, required_by
 
 __all__ = ["FASTAPI_DOCS", "Destination", "Found", "Node", "RouteMap"]
 
@@ -130,6 +132,13 @@ class RouteMap:
             for router, routes, version in self._watched
         ) and all(getattr(owner, name) is app for owner, name, app in self._watched_apps)
 
+    def has_new_routes(self) -> bool:
+        """Tell, at less cost, whether routes have been added or removed since, or FastAPI has made them anew."""
+        return any(
+            version != version_of(router) or len(routes) != len(router.routes)
+            for router, routes, version in self._watched
+        )
+
     def find(self, scope: Scope) -> Found | None:
         """Return what a request would reach, by the routers' own `matches`.
 
@@ -154,6 +163,8 @@ class RouteMap:
     def _walk(self, router: Router, prefix: str, around: Access | None) -> Iterator[Node]:
         """Yield the nodes of a router. `around` is what is stated around it."""
         self._walking.append(router)
+        if self.arms:
+            keep_current(router)
         self._visit_default(router, prefix)
         self._watch(router, prefix)  # as it looks now that its default is armed
         for route, routers in flatten(router):
@@ -168,9 +179,7 @@ class RouteMap:
         """Guard what a router serves where no route matches, unless that is its own 404."""
         if router.default == router.not_found:
             return
-        guard = router.default
-        if not isinstance(guard, Guard):
-            guard = Guard(router.default, Stated(stated_access(router.default)))
+        guard = guard_default(router, required_by(around_of(router)) if self.asks_routers else None)
         if self.arms:
             router.default = guard
         self.pages.append(Node(router, prefix + "/", guard))
@@ -253,7 +262,7 @@ class RouteMap:
         if self.arms:
             setattr(route, GUARD, (route, guard))
         if self.arms and not is_armed:
-            by_itself = guard if route is served_by else guard_whole(handle, _endpoint_of(route))
+            by_itself = guard if route is served_by else guard_route(handle, _endpoint_of(route), served_by, router)
             choose = functools.partial(_choose_guard, served_by)
             served_by.handle = HandleGuard(served_by, by_itself, choose)
         return guard

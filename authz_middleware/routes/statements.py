@@ -48,6 +48,18 @@ def guard_route(app: ASGIApp, endpoint: object, route: Any, router: Router, requ
     return Guard(app, stated, by_method, overridden=overridden, required=policy)
 
 
+def guard_default(router: Router, required: Access | None) -> Guard:
+    """Return what a router serves where no route matches, behind what it states and what the router requires.
+
+    Raises:
+        ConfigurationError: one of them says public and another does not.
+    """
+    if isinstance(router.default, Guard) and (required is None or router.default.required == required):
+        return router.default
+    stated = _within(required, _statements(router.default)[0])
+    return Guard(router.default, stated, required=required if isinstance(required, Policy) else None)
+
+
 def required_by(around: Around | None) -> Access | None:
     """Return what the routers around a route require.
 
