@@ -24,7 +24,8 @@ class Credentials(AuthCredentials):
     def allows(self, policy: Policy | str) -> bool:
         """Tell whether the caller meets a policy, without refusing anything; False for the anonymous.
 
-        Nothing is waited for: an async `check` counts as not met; write `await authorize(request, policy)` for it.
+        Nothing is awaited: an async `check` counts as not met, and a sync one keeps the event loop waiting; write
+        `await authorize(request, policy)` for them.
         """
         return self._ask is not None and self._ask(as_policy(policy, "allows"))
 

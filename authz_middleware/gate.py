@@ -18,8 +18,9 @@ __all__ = ["Gate", "causes_of"]
 
 TEMPORARY_REDIRECT, FIRST_ERROR, SERVER_ERROR = 307, 400, 500
 BEGINNINGS = {"http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start"}
-"""With these an answer begins. Others may come before: hints (ASGI's early hints extension), a test client's notes."""
-FOR_TESTS = "http.response.debug"
+"""With these an answer begins."""
+AHEAD = {"http.response.early_hint", "http.response.debug"}
+"""What may come ahead of an answer: hints to browsers (an ASGI extension), and what Starlette tells its test client."""
 
 
 class Gate:
@@ -59,8 +60,8 @@ class Gate:
             raise OSError("the answer was refused")  # as servers say that the client has gone; an endless one ends
         context, kind = self._context, message["type"]
         if not context.started:
-            if kind == FOR_TESTS and not context.decided:
-                return
+            if kind in AHEAD and not context.decided:
+                return  # it can be left out
             refused = self._refusal_instead_of(message)
             if refused is not None:
                 self.has_refused = True

@@ -177,6 +177,8 @@ class HandleGuard:
 
 
 def _hidden_in(error: Exception) -> Exception | None:
-    """Return the hidden refusal that an exception is, or that a task group of the handler's has raised."""
-    members = error.exceptions if isinstance(error, ExceptionGroup) else ()
-    return error if isinstance(error, HIDDEN) else next(filter(None, map(_hidden_in, members)), None)
+    """Return the hidden refusal that an exception is, or that a task group of the handler's has raised and no other."""
+    if not isinstance(error, ExceptionGroup):
+        return error if isinstance(error, HIDDEN) else None
+    members = [_hidden_in(member) for member in error.exceptions]
+    return members[0] if all(members) else None

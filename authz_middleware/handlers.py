@@ -56,7 +56,7 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
 
     Write `await authorize(request, "refund:large")`. It is decided at once, so that a forgotten `await` forgets no
     decision, and a sync handler calls it without one. Only what has a `check` waits for its `await`, where there is an
-    event loop to wait on; without it, no answer leaves.
+    event loop to wait on; without it, no answer but an error leaves.
 
     `hide=True` answers as if there were no such thing: where existence is a secret, a 403 would tell it.
 

@@ -137,14 +137,22 @@ def test_so_is_it_for_the_anonymous_on_a_public_route(
     assert answer.messages == answer_of(app, issuer, "/nothing-here").messages
 
 
-def test_another_failure_in_a_task_group_is_none_of_these(issuer: LocalIssuer) -> None:
+@pytest.mark.parametrize("hides", [False, True])
+def test_another_failure_in_a_task_group_is_none_of_these(hides: bool, issuer: LocalIssuer) -> None:
+    """Nor is it lost where something was hidden, too."""
+
     @authenticated
     async def failing(request: Request) -> Response:
         async def fail() -> None:
             raise LookupError
 
+        async def decide() -> None:
+            await authorize(request, "x", hide=True)
+
         async with asyncio.TaskGroup() as group:
             group.create_task(fail())
+            if hides:
+                group.create_task(decide())
         raise NotImplementedError
 
     routes = [Route("/failing", failing)]

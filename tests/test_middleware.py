@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, cast
 
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Security
 from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.endpoints import HTTPEndpoint
@@ -698,7 +698,6 @@ def test_the_routers_own_redirect_may_leave_and_no_other(issuer: LocalIssuer) ->
 @pytest.mark.parametrize(
     "first",
     [
-        {"type": "http.response.early_hint", "links": [b"</secret>"]},
         {"type": "http.response.push", "path": "/secret", "headers": []},
         {"type": "http.response.body", "body": b"secret"},
         {"type": "http.response.pathsend", "path": "/secret"},
@@ -716,10 +715,15 @@ def test_nothing_is_sent_ahead_of_the_decision(issuer: LocalIssuer, first: Messa
     assert len(answer.messages) == 2
 
 
-def test_what_a_test_client_is_told_begins_no_answer(issuer: LocalIssuer) -> None:
-    """Starlette's templates tell it what they were made of, ahead of the answer."""
-    note = {"type": "http.response.debug", "info": {"secret": 1}}
-
+@pytest.mark.parametrize(
+    "note",
+    [
+        {"type": "http.response.debug", "info": {"secret": 1}},  # what Starlette's templates tell its test client
+        {"type": "http.response.early_hint", "links": [b"</secret>"]},
+    ],
+    ids=lambda message: message["type"],
+)
+def test_what_comes_ahead_of_an_answer_begins_none(issuer: LocalIssuer, note: Message) -> None:
     async def failing(scope: Scope, receive: Receive, send: Send) -> None:
         await send(note)
         await Response(b"why", 404)(scope, receive, send)
@@ -730,12 +734,12 @@ def test_what_a_test_client_is_told_begins_no_answer(issuer: LocalIssuer) -> Non
 
     @public
     async def noted(request: Request) -> Response:
-        await request._send(note)  # as Starlette's templates do
+        await request._send(note)
         raise HTTPException(404, "why")
 
     answer = ask(starlette_app(issuer, Route("/", noted)), http_scope(path="/"), never)
     assert [message["type"] for message in answer.messages] == [
-        "http.response.debug",
+        note["type"],
         "http.response.start",
         "http.response.body",
     ]
@@ -782,6 +786,35 @@ def test_a_mounted_application_that_only_reports_may_answer_by_itself(issuer: Lo
         stack = [authz(issuer, enforce=enforce), Middleware(BaseHTTPMiddleware, dispatch=answer)]
         app = starlette_app(issuer, Mount("/in", Starlette(middleware=stack)))
         assert client(app).get("/in/x", headers=issuer.headers()).status_code == status
+
+
+@pytest.mark.parametrize("kind", ["route", "mount", "handle"])
+def test_a_route_that_is_added_meanwhile_opens_no_other(kind: str, issuer: LocalIssuer) -> None:
+    """FastAPI makes the routes of a router anew when one is added, and bare."""
+
+    class OwnHandle(APIRoute):
+        async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            await super().handle(scope, receive, send)
+
+    router = APIRouter(route_class=OwnHandle)
+    if kind == "route":
+        router.add_route("/x", requires("x")(endpoint))
+    elif kind == "mount":
+        router.mount("/x", Starlette(routes=[Route("/", requires("x")(endpoint))]))
+    else:
+        router.get("/x")(requires("x")(lambda: "ran"))
+
+    async def adding(request: Request, call_next: Any) -> Response:
+        router.add_api_route("/later", authenticated(lambda: "ran"))
+        answer: Response = await call_next(request)
+        return answer
+
+    app = FastAPI(openapi_url=None, middleware=[authz(issuer), Middleware(BaseHTTPMiddleware, dispatch=adding)])
+    app.include_router(router, dependencies=[Security(requires("r"))])
+    path = "/x/" if kind == "mount" else "/x"
+    for _ in range(3):
+        assert client(app).get(path, headers=issuer.headers(permissions=["x"])).status_code == 403
+        assert client(app).get(path, headers=issuer.headers(permissions=["x", "r"])).status_code == 200
 
 
 def test_a_fault_keeps_nothing_of_the_requests_it_fails() -> None:

@@ -441,3 +441,23 @@ def test_what_is_decorated_is_decided_by_what_holds_now(issuer: LocalIssuer) -> 
             assert answers("speak", "speak") == ["spoken", "spoken"]
             banned.append("everybody")
             assert answers("speak") == ["websocket.close"]
+
+
+def test_asking_again_and_again_keeps_nothing(issuer: LocalIssuer) -> None:
+    seen: list[int] = []
+
+    @requires(policy.check(lambda request: True))
+    async def act(websocket: WebSocket) -> None:
+        seen.append(len(websocket.scope["authz_middleware"]._met))
+
+    @authenticated
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        for _ in range(3):
+            await act(websocket)
+        await websocket.close()
+
+    app = client(starlette_app(issuer, WebSocketRoute("/", talk)))
+    with app.websocket_connect("/", headers=issuer.headers()) as talking:
+        talking.receive()
+    assert seen[0] == seen[1] == seen[2]
