@@ -186,7 +186,7 @@ def test_a_key_of_another_algorithm_than_asked_for_verifies_nothing() -> None:
         async def get(self, kid: str | None, algorithm: str) -> VerificationKey:
             return parse_jwk(KEYS["PS256"].jwk())
 
-    assert refused(ISSUER.token(), validator(keys=Confused())) == ("keys_unavailable", "key_source_failed")
+    assert refused(ISSUER.token(), validator(keys=Confused())) == ("unknown_key", "key_not_published")
 
 
 # --- what causes a fetch --------------------------------------------------------------------------------------------

@@ -412,6 +412,27 @@ async def test_a_key_that_changes_under_its_id_takes_its_tokens_along() -> None:
 
 
 @in_loop
+async def test_of_all_who_waited_for_a_key_that_changed_one_looks_through_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setting, looked = Setting(), []
+    token = setting.issuer.token()
+    await setting.validator.validate(token)
+    drop = VerifiedTokens.drop
+
+    def look_through(cache: VerifiedTokens, is_void: Callable[[VerifiedToken], bool]) -> None:
+        looked.append(cache)
+        drop(cache, is_void)
+
+    monkeypatch.setattr(VerifiedTokens, "drop", look_through)
+    setting.publish(SigningKey("ES256", kid=setting.issuer.key.kid))
+    setting.pass_time(HOUR)
+    answers = await asyncio.gather(*(setting.outcome(token) for _ in range(3)))
+    assert set(answers) == {"bad_signature signature_invalid"}
+    assert looked == [setting.cache]
+
+
+@in_loop
 async def test_a_key_that_comes_back_needs_its_tokens_verified_anew() -> None:
     setting = Setting()
     token, key = setting.issuer.token(), setting.issuer.key
