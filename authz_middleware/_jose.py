@@ -9,13 +9,11 @@ Sources: RFC 7515 (JWS), RFC 7517 (JWK), RFC 7518 (JWA), RFC 8037 and RFC 9864 (
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import re
 from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NewType, NoReturn, cast
+from typing import Any, NewType, cast
 
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -23,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import Algorithm, get_default_algorithms
 
+from ._json import JSONFault, parse_json
 from .errors import Code, InvalidToken, Reason
 
 __all__ = [
@@ -30,14 +29,12 @@ __all__ = [
     "DEFAULT_MAX_TOKEN_BYTES",
     "MAX_TOKEN_BYTES",
     "MIN_SECRET_BYTES",
-    "JSONFault",
     "UnusableKey",
     "UnverifiedToken",
     "VerificationKey",
     "VerifiedClaims",
     "canonical_algorithm",
     "parse",
-    "parse_json",
     "parse_jwk",
     "secret_key",
     "verify",
@@ -45,7 +42,6 @@ __all__ = [
 
 DEFAULT_MAX_TOKEN_BYTES = 16 * 1024
 MAX_TOKEN_BYTES = 128 * 1024
-MAX_JSON_DEPTH = 32
 MAX_KID_LENGTH = 256
 MIN_SECRET_BYTES = 32
 JWS_DOTS, JWE_DOTS = 2, 4  # RFC 7515 section 7.1, RFC 7516 section 7.1
@@ -72,14 +68,6 @@ _MATERIAL: Mapping[str, type[Any]] = {
     "RS": RSAPublicKey, "PS": RSAPublicKey, "ES": EllipticCurvePublicKey, "Ed": Ed25519PublicKey, "HS": bytes
 }  # fmt: skip
 _ENCODING = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-
-
-class JSONFault(ValueError):
-    """Text that is no strict JSON; `reason` says how."""
-
-    def __init__(self, reason: Reason) -> None:
-        self.reason = reason
-        super().__init__(reason.value)
 
 
 class UnusableKey(ValueError):
@@ -141,64 +129,6 @@ class VerificationKey:
 def canonical_algorithm(name: str) -> str:
     """Return `EdDSA` for its RFC 9864 name `Ed25519`, any other name unchanged. Case is significant."""
     return "EdDSA" if name == "Ed25519" else name
-
-
-# --- strict JSON ----------------------------------------------------------------------------------------------------
-
-
-def parse_json(data: bytes) -> object:
-    """Parse strict JSON: UTF-8, no duplicate members, no NaN or Infinity, no lone surrogates, at most 32 levels.
-
-    Raises:
-        JSONFault: the text breaks one of these rules.
-    """
-    try:
-        text = data.decode("utf-8")
-        value: object = json.loads(
-            text, object_pairs_hook=_unique_members, parse_constant=_no_constant, parse_float=_finite
-        )
-        if "\\u" in text:
-            json.dumps(value, ensure_ascii=False).encode("utf-8")  # an escape may have made a lone surrogate
-    except UnicodeError:
-        raise JSONFault(Reason.NOT_UTF8) from None
-    except RecursionError:
-        raise JSONFault(Reason.TOO_DEEP) from None
-    except JSONFault:
-        raise
-    except ValueError:
-        raise JSONFault(Reason.NOT_JSON) from None
-    # A document with few brackets cannot be deep: the common case is decided without walking it.
-    if data.count(b"{") + data.count(b"[") > MAX_JSON_DEPTH and _depth(value) > MAX_JSON_DEPTH:
-        raise JSONFault(Reason.TOO_DEEP)
-    return value
-
-
-def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise JSONFault(Reason.DUPLICATE_MEMBER)  # RFC 8725 section 2.4: parsers disagree on which one counts
-    return members
-
-
-def _no_constant(_: str) -> NoReturn:
-    raise JSONFault(Reason.NOT_JSON)  # NaN and Infinity are no JSON (RFC 8259 section 6)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise JSONFault(Reason.NOT_JSON)
-    return number
-
-
-def _depth(value: object) -> int:
-    """Count the levels of nested containers, without recursion."""
-    depth = 0
-    level = [value]
-    while level := [item for item in level if isinstance(item, dict | list)]:
-        depth += 1
-        level = [child for item in level for child in (item.values() if isinstance(item, dict) else item)]
-    return depth
 
 
 # --- compact JWS ----------------------------------------------------------------------------------------------------

@@ -13,17 +13,15 @@ from jwt.algorithms import OKPAlgorithm, RSAAlgorithm
 from authz_middleware._jose import (
     ALGORITHMS,
     DEFAULT_MAX_TOKEN_BYTES,
-    MAX_JSON_DEPTH,
-    JSONFault,
     UnusableKey,
     VerificationKey,
     canonical_algorithm,
     parse,
-    parse_json,
     parse_jwk,
     secret_key,
     verify,
 )
+from authz_middleware._json import MAX_JSON_DEPTH, JSONFault, parse_json
 from authz_middleware.errors import InvalidToken
 from authz_middleware.testing import SigningKey, encode_segment
 

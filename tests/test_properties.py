@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from authz_middleware import AccessToken
-from authz_middleware._jose import ALGORITHMS, JSONFault, parse_json
+from authz_middleware._jose import ALGORITHMS
+from authz_middleware._json import JSONFault, parse_json
 from authz_middleware.dialects import ClientClasses, effective_grants
 from authz_middleware.errors import InvalidToken
 from authz_middleware.keys import BrokenJWKS, KeySet, parse_jwks

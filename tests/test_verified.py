@@ -115,7 +115,7 @@ async def guarded(request: Request) -> Response:
 
 NEVER_ON_A_HIT = (
     "_jose.parse",
-    "_jose.parse_json",
+    "_json.parse_json",
     "_jose.verify",
     "_jose.parse_jwk",
     "a2b_base64",

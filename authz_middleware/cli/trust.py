@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
-from .._jose import JSONFault, parse_json
+from .._json import JSONFault, parse_json
 from ..audit import RouteTable, installed_middlewares, route_table
 from ..dialects import DIALECTS
 from ..errors import ConfigurationError

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit, urlunsplit
 
-from .._jose import JSONFault, parse_json
+from .._json import JSONFault, parse_json
 from .fetch import Fetch, FetchFailed, check_fetched_url, fetch_document, parse_document
 from .settings import KeySettings
 

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .._jose import JSONFault, UnusableKey, VerificationKey, parse_json, parse_jwk
+from .._jose import UnusableKey, VerificationKey, parse_jwk
+from .._json import JSONFault, parse_json
 from ..errors import Code, InvalidToken, Reason
 
 __all__ = ["BrokenJWKS", "KeySet", "parse_jwks", "parse_jwks_document"]

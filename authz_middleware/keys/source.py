@@ -9,7 +9,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Protocol, Self, TypeGuard
 
-from .._jose import ALGORITHMS, JSONFault, VerificationKey, parse_json, secret_key
+from .._jose import ALGORITHMS, VerificationKey, secret_key
+from .._json import JSONFault, parse_json
 from ..errors import Code, ConfigurationError, InvalidToken, Reason
 from .jwks import BrokenJWKS, parse_jwks_document
 from .status import KeyState, KeyStatus

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
 
-from ..._jose import JSONFault, parse_json
+from ..._json import JSONFault, parse_json
 from ...keys import Fetch, Fetched, FetchFailed, KeySettings
 from ...keys.fetch import fetch_document
 from ..failures import FAILURES

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ..._jose import DEFAULT_MAX_TOKEN_BYTES, UnverifiedToken, parse, parse_json
+from ..._jose import DEFAULT_MAX_TOKEN_BYTES, UnverifiedToken, parse
+from ..._json import parse_json
 from ...dialects import AUTH0, RFC9068, Dialect, check_type
 from ...errors import Code, InvalidToken, Reason, Refused, Unavailable
 from ...issuers import TrustedIssuer
