@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -12,6 +11,7 @@ from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from ._loops import is_loop_running
 from .binding import context_of
 from .context import RequestContext
 from .errors import Refused
@@ -70,7 +70,7 @@ def authorize(connection: HTTPConnection, policy: Policy | str, *, hide: bool = 
     """
     context, scope = context_of(connection.scope), connection.scope
     wanted = as_policy(policy, "authorize")
-    if wanted.has_checks and _is_on_event_loop():
+    if wanted.has_checks and is_loop_running():
         return OwedDecision(context.owing, _authorize_later(context, wanted, scope, hide=hide))
     with _hidden(context, scope, hide=hide):
         context.authorize_now(wanted, scope)
@@ -111,11 +111,3 @@ class _Decided(Coroutine[Any, Any, None]):
     def __await__(self) -> Generator[Any, Any, None]:
         """Wait for nothing."""
         yield from ()
-
-
-def _is_on_event_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -5,7 +5,6 @@ Sources: the ASGI specification (HTTP and WebSocket, lifespan), RFC 6750 section
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
@@ -20,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ._jose import DEFAULT_MAX_TOKEN_BYTES
 from ._locks import new_lock
+from ._loops import is_loop_running
 from .binding import bound, outer_context, refuse
 from .challenge import Challenger, is_quotable, read_bearer_token, send_refusal
 from .context import RequestContext
@@ -127,7 +127,9 @@ class AuthzMiddleware:
             metadata_url = None if self._resource is None else self._resource.url({})
             self._challenger = Challenger(_check_realm(realm), metadata_url)
         except ConfigurationError as fault:
-            if not _is_serving():
+            # `add_middleware` constructs late, while the server asks for the lifespan. What is raised there, some
+            # servers take for "this application has no lifespan", and go on. So it is kept, and fails the start later.
+            if not is_loop_running():
                 raise
             self.fault = fault
 
@@ -329,19 +331,6 @@ async def _run(app: ASGIApp, gate: Gate, context: RequestContext, scope: Scope, 
             await refuse(context, refusal, scope, send)
             return
         _log.debug("after its answer was refused, the application raised %s", type(error))
-
-
-def _is_serving() -> bool:
-    """Tell whether this runs inside a server already.
-
-    `add_middleware` constructs late, while the server asks for the lifespan. What is raised there some servers take for
-    "this application has no lifespan", and go on: so the fault is kept and fails the start in the lifespan's own words.
-    """
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _check_realm(realm: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .._loops import is_loop_running
 from ..guard import Guard
 from .documentation import Documentation
 from .enforced import Operations
@@ -47,7 +47,7 @@ class GuardedSchema:
         plain = self._plain()
         if plain is not self._made:
             self._base = plain
-        if not _is_in_loop():
+        if not is_loop_running():
             self.documentation.prepare_without_a_loop()
         scheme, is_final = self.documentation.scheme()
         made_from = (self.documentation.operations(self._app, self.host), scheme)
@@ -101,11 +101,3 @@ def _prepare(route: Route, app: FastAPI) -> None:
         place = place.app
     if not isinstance(place.app, _Prepared):
         place.app = _Prepared(place.app, app)
-
-
-def _is_in_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
