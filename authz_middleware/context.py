@@ -14,7 +14,7 @@ from starlette.types import Scope
 from .asking import ScopeRequest
 from .challenge import Challenger
 from .deciding import Decisions
-from .errors import MissingToken, NoPolicy, Refused
+from .errors import Refused
 from .observation import Observation
 from .owing import Owing
 from .place import Place, TokenUse, current_place
@@ -150,9 +150,9 @@ class RequestContext(Decisions):
         access = self._undecorated if access is None else access
         if isinstance(access, Policy):
             return access if self._is_met(access, request, checked, is_route=True) else None
-        self._check_open()
         if access is None:
-            self._refuse(MissingToken() if request is None else NoPolicy(), None)
+            self.refuse_undecorated()
+        self._check_open()
         return access
 
     async def enforce_around(self, policy: Policy, scope: Scope) -> None:

@@ -263,10 +263,14 @@ class Decisions:
             NoPolicy: nobody may call it, whatever the token.
         """
         self._check_open()
-        self._refuse(MissingToken() if self.token is None else NoPolicy(), None)
+        self._refuse(self._nothing_stated(), None)
 
     def refusal_of_undecided(self) -> Refused | None:
         """Tell of an answer nobody decided on, and return what to say instead; None where that is only reported."""
-        refused = MissingToken() if self.token is None else NoPolicy()
+        refused = self._nothing_stated()
         self._observation.refused(refused)
         return refused if self._observation.enforces else None
+
+    def _nothing_stated(self) -> Refused:
+        """Return the refusal of what nothing is stated about."""
+        return MissingToken() if self.token is None else NoPolicy()

@@ -59,16 +59,16 @@ class Gate:
         if self.has_refused:
             raise OSError("the answer was refused")  # as servers say that the client has gone; an endless one ends
         context, kind = self._context, message["type"]
+        is_harmless = self._is_harmless(message)
         if not context.started:
             if kind in AHEAD and not context.decided:
                 return  # it can be left out
-            refused = self._refusal_instead_of(message)
+            refused = self._refusal_instead_of(message, is_harmless=is_harmless)
             if refused is not None:
                 self.has_refused = True
                 context.begin()
                 await send_refusal(context.challenger, refused, self._scope, self._send)
                 return
-        is_harmless = self._is_harmless(message)
         if not is_harmless and not self._says_nothing:
             context.check_settled(has_begun=context.started)
         if kind in BEGINNINGS:
@@ -76,12 +76,12 @@ class Gate:
             self._says_nothing = is_harmless
         await self._send(message)
 
-    def _refusal_instead_of(self, message: Message) -> Refused | None:
+    def _refusal_instead_of(self, message: Message, *, is_harmless: bool) -> Refused | None:
         """Return what to answer in place of an answer that begins; None lets it through."""
         context = self._context
         if context.refusal is not None and message.get("status") == SERVER_ERROR and _is_about(context.refusal):
             return context.refusal  # an error handler further in met the refusal before it came out here
-        if context.decided or (_answers_preflight(message) if self._is_preflight else self._is_harmless(message)):
+        if context.decided or (_answers_preflight(message) if self._is_preflight else is_harmless):
             return None
         # Was it refused already, then something further in has rewritten that answer.
         return context.refusal or context.refusal_of_undecided()
