@@ -9,9 +9,16 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from itertools import combinations
 from typing import Self, TypedDict, Unpack
-from urllib.parse import urlsplit
 
-from ._arguments import ClaimNames, as_bytes, collection_faults, is_long_secret, is_number
+from ._arguments import (
+    ClaimNames,
+    as_bytes,
+    audience_faults,
+    collection_faults,
+    is_long_secret,
+    is_number,
+    issuer_faults,
+)
 from ._claims import named_claim_faults, with_named_claims
 from ._jose import ALGORITHMS, MIN_SECRET_BYTES, canonical_algorithm
 from .dialects import AUTH0, DIALECTS, ClientClasses, Dialect
@@ -20,10 +27,9 @@ from .keys import Fetch, KeySettings, KeySource, RemoteJWKS, SecretKey, StaticJW
 from .keys.clients import FETCH_FAULT, AsyncClient, is_fetch
 from .token import IssuerTrust
 
-__all__ = ["ClaimNames", "TrustedIssuer", "own_apis"]
+__all__ = ["ClaimNames", "TrustedIssuer"]
 
 MAX_LEEWAY = 300
-FOREIGN_AUDIENCES = ("userinfo", "api/v2/", "api/v2")
 """Paths below an issuer that are APIs of the authorization server itself: /userinfo, and Auth0's Management API."""
 
 
@@ -118,8 +124,8 @@ class TrustedIssuer:
 
     def __post_init__(self) -> None:
         faults = [
-            *_issuer_faults(self.issuer),
-            *_audience_faults(self.issuer, self.audience),
+            *issuer_faults(self.issuer),
+            *audience_faults(self.issuer, self.audience),
             *_key_faults(self),
             *_number_faults(self),
             *_client_faults(self),
@@ -211,34 +217,6 @@ class TrustedIssuer:
 
 
 # --- what each argument may be: functions that return faults ----------------------------------------------------------
-
-
-def own_apis(issuer: str) -> frozenset[str]:
-    """Return the audiences that are APIs of an authorization server itself."""
-    return frozenset(issuer.rstrip("/") + "/" + path for path in FOREIGN_AUDIENCES)
-
-
-def _issuer_faults(issuer: str) -> list[str]:
-    if not isinstance(issuer, str) or not issuer:
-        return ["issuer is missing; write the `iss` of your tokens, such as https://acme.eu.auth0.com/"]
-    faults = check_url(issuer, "issuer")
-    if not faults and urlsplit(issuer).query:
-        faults.append("issuer must not contain a query (RFC 8414 section 2); write it without")
-    return faults
-
-
-def _audience_faults(issuer: str, audience: str | Collection[str]) -> list[str]:
-    if audience is None or (isinstance(audience, Collection) and not audience):
-        return ["audience is missing; write the identifier of this API, such as https://orders.acme.example/"]
-    if isinstance(audience, str):
-        audience = [audience]
-    faults = collection_faults("audience", audience)
-    if not faults and isinstance(issuer, str) and own_apis(issuer) & set(audience):
-        faults.append(
-            "audience is an API of the authorization server itself (/userinfo or the Management API), whose "
-            "tokens are not meant for you; write the identifier of this API"
-        )
-    return faults
 
 
 def _key_faults(trusted: TrustedIssuer) -> list[str]:

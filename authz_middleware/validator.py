@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from ._arguments import own_apis
 from ._jose import (
     DEFAULT_MAX_TOKEN_BYTES,
     MAX_TOKEN_BYTES,
@@ -22,7 +23,7 @@ from ._jose import (
 from .dialects import Dialect, check_type, looks_like_id_token, read_identity, read_token, select_dialect
 from .dialects.readers import read_audience, read_date, read_required_date, read_string, read_tenant
 from .errors import Code, ConfigurationError, InvalidToken, KeysUnavailable, Reason, Refused
-from .issuers import TrustedIssuer, own_apis
+from .issuers import TrustedIssuer
 from .keyring import Keyring
 from .keys import KeyStatus
 from .revocation import RevocationCheck, Revoked
