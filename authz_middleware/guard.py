@@ -60,7 +60,7 @@ class Guard:
         *,
         covers: bool = False,
         overridden: Callable[[], Stated | None] | None = None,
-        required: Policy | None = None,
+        required: Access | None = None,
     ) -> None:
         self.app = app
         self.stated = stated
@@ -95,7 +95,7 @@ class Guard:
                 covers=self.covers,
                 token_use=stated.token_use,
             ):
-                if self.required is not None and stated.access is None:
+                if isinstance(self.required, Policy) and stated.access is None:
                     await context.enforce_around(self.required, scope)
                 await self.app(scope, receive, send)
         except Refused as refused:

@@ -302,6 +302,23 @@ def test_a_default_is_guarded_once() -> None:
     assert guarded.app is default
 
 
+@pytest.mark.parametrize("stated", [requires("r"), public])
+def test_what_a_router_states_is_put_in_front_once(stated: Any) -> None:
+    """However often the routes are walked: an application may add some for as long as it runs."""
+
+    async def page(scope: Scope, receive: Receive, send: Send) -> None:
+        raise NotImplementedError
+
+    route = Route("/x", stated(endpoint))
+    mount = Mount("/m", app=Foreign())
+    router = APIRouter(routes=[route, mount], dependencies=[Security(stated)], default=stated(page))
+    RouteMap.of(router)
+    armed: Any = (route.app, mount.app, router.default)
+    assert all(isinstance(app, Guard) for app in armed)
+    RouteMap.of(router)
+    assert (route.app, mount.app, router.default) == armed
+
+
 def test_what_a_router_requires_holds_for_its_default(issuer: LocalIssuer) -> None:
     class Page:
         async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

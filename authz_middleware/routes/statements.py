@@ -44,8 +44,7 @@ def guard_route(app: ASGIApp, endpoint: object, route: Any, router: Router, requ
     needed = tuple(dependencies_of(route))
     stated = with_dependencies(whole, needed)
     overridden = _overridden(whole, stated, route, router) if needed else None
-    policy = required if isinstance(required, Policy) else None
-    return Guard(app, stated, by_method, overridden=overridden, required=policy)
+    return Guard(app, stated, by_method, overridden=overridden, required=required)
 
 
 def guard_default(router: Router, required: Access | None) -> Guard:
@@ -57,7 +56,7 @@ def guard_default(router: Router, required: Access | None) -> Guard:
     if isinstance(router.default, Guard) and (required is None or router.default.required == required):
         return router.default
     stated = _within(required, _statements(router.default)[0])
-    return Guard(router.default, stated, required=required if isinstance(required, Policy) else None)
+    return Guard(router.default, stated, required=required)
 
 
 def required_by(around: Around | None) -> Access | None:
