@@ -102,8 +102,10 @@ class Guard:
             await refuse(context, refused, scope, send)
         except (*HIDDEN, ExceptionGroup) as error:
             hidden = _hidden_in(error)
-            if hidden is None or "app" in scope or context.started:
-                raise (hidden or error) from None  # the application's own handlers answer
+            if hidden is None:
+                raise
+            if "app" in scope or context.started:
+                raise hidden from None  # the application's own handlers answer
             await Router().not_found(scope, receive, send)
 
     async def _answer_405(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -149,16 +149,20 @@ def test_another_failure_in_a_task_group_is_none_of_these(hides: bool, issuer: L
         async def decide() -> None:
             await authorize(request, "x", hide=True)
 
-        async with asyncio.TaskGroup() as group:
-            group.create_task(fail())
-            if hides:
-                group.create_task(decide())
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+                if hides:
+                    group.create_task(decide())
+        except ExceptionGroup as failed:
+            raise failed from KeyError("what led to it")
         raise NotImplementedError
 
     routes = [Route("/failing", failing)]
     for app in (AuthzMiddleware(Router(routes), issuers=[issuer.trusted()]), starlette_app(issuer, *routes)):
-        with pytest.raises(ExceptionGroup, match="unhandled errors"):
+        with pytest.raises(ExceptionGroup, match="unhandled errors") as raised:
             answer_of(app, issuer, "/failing")
+        assert isinstance(raised.value.__cause__, KeyError)
 
 
 @authenticated
