@@ -33,7 +33,7 @@ class Decision:
         held: terms that hold, each with the kinds of claim that carry it.
         missing: terms that do not hold, in the alternative that lacks fewest.
         required: the alternatives as grant names, 64 at most; what no client can request is left out.
-        scope: what a client can usefully request; empty where no request for scopes helps.
+        scope: what a client can usefully request; empty where nothing is missing that one can request.
         why: one sentence for people; it names no value of the token.
     """
 
